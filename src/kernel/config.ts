@@ -1,0 +1,150 @@
+import { isIP } from 'node:net'
+import { resolve } from 'node:path'
+import { OperatorError } from './errors.ts'
+import { type LogLevel, logLevels } from './log.ts'
+import { type PostgresAddress, parsePostgresUrl } from './postgres-address.ts'
+
+/** Everything that the environment decides, read once at start, checked and frozen. Passed by hand from `main`. */
+export type Config = Readonly<{
+  /** Folder for the embedded server, the master key and other state of this installation; absolute. */
+  dataDir: string
+  /** What this process does: serve HTTP, run background work, or both. */
+  role: 'all' | 'api' | 'worker'
+  host: string
+  port: number
+  /** The address people use, without a trailing slash; also the issuer and audience of access tokens. */
+  publicUrl: string
+  logLevel: LogLevel
+  /** `undefined`: Freehold starts a server of its own under `dataDir`. */
+  external: Readonly<{ master: PostgresAddress; provisioner: PostgresAddress }> | undefined
+  /** 32 bytes; `undefined`: made once and kept under `dataDir` (embedded only). */
+  masterKey: Buffer | undefined
+  accessTokenSeconds: number
+  admin: Readonly<{ email: string; password: string | undefined }>
+  /** Server connections that one cluster may receive for tenants; `undefined`: from its `max_connections`. */
+  connectionBudget: number | undefined
+  tenantMaxConnections: number
+  spareDatabases: number
+  /** Bearer token for `/metrics`; without one only loopback may read them. */
+  metricsToken: string | undefined
+}>
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Reads one variable: returns its value, or throws an Error whose message says what the variable accepts. */
+type Reader<T> = (text: string) => T
+
+const integer =
+  (min: number, max: number): Reader<number> =>
+  (text) => {
+    const value = Number(text)
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      throw new Error(`must be a whole number from ${min} to ${max}`)
+    return value
+  }
+
+const oneOf =
+  <const T extends string>(...values: readonly T[]): Reader<T> =>
+  (text) => {
+    const value = values.find((v) => v === text)
+    if (value === undefined) throw new Error(`must be one of ${values.join(', ')}`)
+    return value
+  }
+
+const httpUrl: Reader<string> = (text) => {
+  const url = URL.parse(text)
+  if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
+    throw new Error('must be an address like https://api.example.com')
+  }
+  return url.href.replace(/\/+$/, '')
+}
+
+const hostName: Reader<string> = (text) => {
+  if (isIP(text) === 0 && !/^[a-z0-9.-]{1,253}$/i.test(text))
+    throw new Error('must be a host name or an IP address')
+  return text
+}
+
+const key: Reader<Buffer> = (text) => {
+  const bytes = /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, 'hex') : Buffer.from(text, 'base64')
+  if (bytes.byteLength !== 32)
+    throw new Error('must be 32 bytes in base64 or hex; make one with: openssl rand -base64 32')
+  return bytes
+}
+
+const emailAddress: Reader<string> = (text) => {
+  if (!/^[^\s@<>()",;:\\]+@[^\s@<>()",;:\\]+\.[^\s@.]+$/.test(text) || text.length > 254) {
+    throw new Error('must be an email address')
+  }
+  return text.toLowerCase()
+}
+
+const adminPassword: Reader<string> = (text) => {
+  if (text.length < 8 || text.length > 256) throw new Error('must have 8 to 256 characters')
+  return text
+}
+
+const secretText: Reader<string> = (text) => {
+  if (text.length < 16) throw new Error('must have at least 16 characters')
+  return text
+}
+
+/**
+ * Checks the environment and returns the frozen configuration. Empty variables count as not set. Relative paths start
+ * at `cwd`. Throws an OperatorError with one line per mistake; no line repeats a secret value.
+ */
+export const loadConfig = (env: Environment, cwd: string = process.cwd()): Config => {
+  const mistakes: string[] = []
+  const read = <T, F>(name: string, reader: Reader<T>, fallback: F): T | F => {
+    const text = env[name]?.trim()
+    if (text === undefined || text === '') return fallback
+    try {
+      return reader(text)
+    } catch (error) {
+      mistakes.push(`${name} ${error instanceof Error ? error.message : String(error)}`)
+      return fallback
+    }
+  }
+
+  const master = read('MASTER_DATABASE_URL', parsePostgresUrl, undefined)
+  const provisioner = read('PROVISIONER_DATABASE_URL', parsePostgresUrl, undefined)
+  const masterKey = read('MASTER_KEY', key, undefined)
+  const embedded = (env.MASTER_DATABASE_URL ?? '').trim() === ''
+  if (!embedded && (env.MASTER_KEY ?? '').trim() === '') {
+    mistakes.push('MASTER_KEY is required with MASTER_DATABASE_URL; make one with: openssl rand -base64 32')
+  }
+  if (embedded && provisioner !== undefined) {
+    mistakes.push('PROVISIONER_DATABASE_URL is only used with MASTER_DATABASE_URL; set both or neither')
+  }
+  if (master && provisioner && (master.host !== provisioner.host || master.port !== provisioner.port)) {
+    mistakes.push('PROVISIONER_DATABASE_URL must name the same server as MASTER_DATABASE_URL')
+  }
+
+  const port = read('PORT', integer(0, 65535), 4000)
+  const host = read('HOST', hostName, embedded ? '127.0.0.1' : '0.0.0.0')
+  const config: Config = {
+    dataDir: resolve(cwd, read('DATA_DIR', String, '.freehold')),
+    role: read('ROLE', oneOf('all', 'api', 'worker'), 'all'),
+    host,
+    port,
+    publicUrl: read(
+      'PUBLIC_URL',
+      httpUrl,
+      `http://${host === '127.0.0.1' || host === '0.0.0.0' ? 'localhost' : host}:${port}`,
+    ),
+    logLevel: read('LOG_LEVEL', oneOf(...logLevels), 'info'),
+    external: master && Object.freeze({ master, provisioner: provisioner ?? master }),
+    masterKey,
+    accessTokenSeconds: read('JWT_EXPIRATION', integer(30, 86_400), 900),
+    admin: Object.freeze({
+      email: read('ADMIN_EMAIL', emailAddress, 'admin@freehold.local'),
+      password: read('ADMIN_PASSWORD', adminPassword, undefined),
+    }),
+    connectionBudget: read('CONNECTION_BUDGET', integer(4, 10_000), undefined),
+    tenantMaxConnections: read('TENANT_MAX_CONNECTIONS', integer(1, 100), 8),
+    spareDatabases: read('SPARE_DATABASES', integer(0, 200), 4),
+    metricsToken: read('METRICS_TOKEN', secretText, undefined),
+  }
+  if (mistakes.length > 0) throw new OperatorError(mistakes)
+  return Object.freeze(config)
+}

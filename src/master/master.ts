@@ -1,0 +1,49 @@
+import { Kysely, PostgresDialect, type Transaction } from 'kysely'
+import pg from 'pg'
+import Pool from 'pg-pool'
+import type { Logger } from '../kernel/log.ts'
+import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.ts'
+import type { MasterTables } from './tables.ts'
+
+/** Queries over the master database, or a transaction in it. */
+export type MasterDb = Kysely<MasterTables>
+export type MasterTransaction = Transaction<MasterTables>
+
+export type Master = {
+  readonly db: MasterDb
+  /** For graphile-worker and session-level advisory locks; features use `db`. */
+  readonly pool: Pool<pg.Client>
+  readonly address: PostgresAddress
+  close(): Promise<void>
+}
+
+/** Connections to the master per node: enough for sign-ins and the worker together; tenant requests need none. */
+const masterConnections = 12
+
+/** Opens the pool to the master. Connects on first use; closing waits for every connection. */
+export const openMaster = (address: PostgresAddress, log: Logger): Master => {
+  const pool = new Pool<pg.Client>({
+    ...clientOptions(address),
+    Client: pg.Client,
+    application_name: 'freehold master',
+    max: masterConnections,
+    idleTimeoutMillis: 30_000,
+    connectionTimeoutMillis: 5_000,
+    statement_timeout: 30_000,
+    idle_in_transaction_session_timeout: 30_000,
+  })
+  pool.on('error', (error) => log.warn({ err: error }, 'an idle master connection was lost'))
+  // A client can also fail while it is checked out and no query of its own is under way.
+  pool.on('connect', (client) => client.on('error', () => {}))
+  const db = new Kysely<MasterTables>({ dialect: new PostgresDialect({ pool }) })
+  let closing: Promise<void> | undefined
+  return {
+    db,
+    pool,
+    address,
+    close: () => {
+      closing ??= db.destroy()
+      return closing
+    },
+  }
+}

@@ -1,0 +1,36 @@
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.ts'
+import { migrate, pendingMigrations } from '../migrator/migrate.ts'
+import { type MigrationSet, readMigrationSet } from '../migrator/migration-set.ts'
+
+const folder = fileURLToPath(new URL('../../migrations-master', import.meta.url))
+
+export const readMasterMigrations = (): Promise<MigrationSet> => readMigrationSet(folder)
+
+const withClient = async <T>(
+  address: PostgresAddress,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> => {
+  const client = new pg.Client({ ...clientOptions(address), application_name: 'freehold migrate' })
+  // A lost connection also fails the query under way; without a listener it would end the process.
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** Brings the master to the newest schema; returns the names of the migrations applied now. */
+export const migrateMaster = async (address: PostgresAddress): Promise<string[]> => {
+  const set = await readMasterMigrations()
+  return withClient(address, (client) => migrate(client, set))
+}
+
+/** Names of the master migrations that are still to run. */
+export const pendingMasterMigrations = async (address: PostgresAddress): Promise<string[]> => {
+  const set = await readMasterMigrations()
+  return withClient(address, (client) => pendingMigrations(client, set))
+}

@@ -1,0 +1,180 @@
+// Written by `npm run types` from the migrated database; a test compares the two. Do not edit.
+import type { Generated } from 'kysely'
+
+export type AuditLogTable = {
+  id: string
+  at: Generated<Date>
+  actor_kind: 'person' | 'operator' | 'system' | 'nobody'
+  actor_id: string | null
+  action: string
+  entity_type: string
+  entity_id: string | null
+  address: string | null
+  user_agent: string | null
+  request_id: string | null
+}
+
+export type ClustersTable = {
+  id: string
+  name: string
+  kind: 'shared' | 'dedicated'
+  region: string
+  host: string
+  port: number
+  ssl: 'disable' | 'no-verify' | 'verify-full'
+  provisioner: Buffer
+  status: Generated<'open' | 'draining' | 'closed'>
+  created_at: Generated<Date>
+}
+
+export type DatabasesTable = {
+  id: string
+  cluster_id: string
+  name: string
+  status: 'building' | 'spare' | 'held' | 'retired' | 'erasing'
+  secret: Buffer
+  credential_version: Generated<number>
+  schema_version: string
+  epoch: Generated<number>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type InstallationTable = {
+  only_row: Generated<boolean>
+  id: string
+  key_check: Buffer
+  created_at: Generated<Date>
+}
+
+export type MembershipsTable = {
+  tenant_id: string
+  person_id: string
+  role_id: string
+  status: Generated<'active' | 'inactive' | 'pending'>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type OperationsTable = {
+  id: string
+  kind: 'build' | 'provision' | 'erase' | 'migrate'
+  status: 'running' | 'succeeded' | 'failed'
+  step: string
+  tenant_id: string | null
+  database_id: string | null
+  cluster_id: string | null
+  attempts: Generated<number>
+  error: string | null
+  epoch: Generated<number>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+  finished_at: Date | null
+}
+
+export type PeopleTable = {
+  id: string
+  email: string
+  first_name: string
+  last_name: string | null
+  password_hash: string | null
+  email_verified_at: Date | null
+  platform_admin: Generated<boolean>
+  disabled_at: Date | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type PoliciesTable = {
+  id: string
+  tenant_id: string | null
+  name: string
+  description: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type PolicyPermissionsTable = {
+  policy_id: string
+  permission: string
+}
+
+export type RefreshTokensTable = {
+  token_hash: Buffer
+  session_id: string
+  generation: number
+  created_at: Generated<Date>
+}
+
+export type RolePoliciesTable = {
+  role_id: string
+  policy_id: string
+}
+
+export type RolesTable = {
+  id: string
+  tenant_id: string | null
+  name: string
+  description: Generated<string>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type SessionsTable = {
+  id: string
+  person_id: string
+  tenant_id: string | null
+  secret: Buffer
+  generation: Generated<number>
+  rotated_at: Generated<Date>
+  authenticated_by: 'password'
+  authenticated_at: Generated<Date>
+  address: string | null
+  user_agent: string | null
+  created_at: Generated<Date>
+  expires_at: Date
+  ended_at: Date | null
+  end_reason: 'logout' | 'reuse' | 'disabled' | 'expired' | null
+}
+
+export type SigningKeysTable = {
+  id: string
+  algorithm: 'EdDSA'
+  public_key: string
+  private_key: Buffer
+  created_at: Generated<Date>
+  retired_at: Date | null
+}
+
+export type TenantsTable = {
+  id: string
+  slug: string
+  name: string
+  status: 'pending' | 'active' | 'suspended' | 'deleted'
+  database_id: string | null
+  plan: string
+  region: string
+  tier: 'shared' | 'dedicated' | 'external'
+  logo_url: string | null
+  purge_after: Date | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type MasterTables = {
+  audit_log: AuditLogTable
+  clusters: ClustersTable
+  databases: DatabasesTable
+  installation: InstallationTable
+  memberships: MembershipsTable
+  operations: OperationsTable
+  people: PeopleTable
+  policies: PoliciesTable
+  policy_permissions: PolicyPermissionsTable
+  refresh_tokens: RefreshTokensTable
+  role_policies: RolePoliciesTable
+  roles: RolesTable
+  sessions: SessionsTable
+  signing_keys: SigningKeysTable
+  tenants: TenantsTable
+}

@@ -1,0 +1,48 @@
+// Written by `npm run types` from the migrated database; a test compares the two. Do not edit.
+import type { Generated } from 'kysely'
+
+export type AuditLogTable = {
+  id: string
+  at: Generated<Date>
+  actor_kind: 'person' | 'operator' | 'system'
+  actor_id: string | null
+  action: string
+  entity_type: string
+  entity_id: string | null
+  address: string | null
+  user_agent: string | null
+  request_id: string | null
+}
+
+export type ProjectsTable = {
+  id: string
+  name: string
+  description: string | null
+  workspace_id: string | null
+  created_by: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type SettingsTable = {
+  only_row: Generated<boolean>
+  settings: Generated<Record<string, unknown>>
+  metadata: Generated<Record<string, unknown>>
+  updated_at: Generated<Date>
+}
+
+export type WorkspacesTable = {
+  id: string
+  slug: string
+  name: string
+  created_by: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type TenantTables = {
+  audit_log: AuditLogTable
+  projects: ProjectsTable
+  settings: SettingsTable
+  workspaces: WorkspacesTable
+}
