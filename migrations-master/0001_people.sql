@@ -5,6 +5,8 @@ create table installation (
   id uuid not null,
   -- A known text sealed under the master key: tells a wrong MASTER_KEY at start instead of at the first secret.
   key_check bytea not null,
+  -- When the first admin's generated password was shown. Until then every start makes and shows a new one.
+  admin_shown_at timestamptz,
   created_at timestamptz not null default now()
 );
 

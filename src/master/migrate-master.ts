@@ -1,8 +1,10 @@
 import { fileURLToPath } from 'node:url'
+import { sql } from 'kysely'
 import pg from 'pg'
 import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.ts'
 import { migrate, pendingMigrations } from '../migrator/migrate.ts'
 import { type MigrationSet, readMigrationSet } from '../migrator/migration-set.ts'
+import type { MasterDb } from './master.ts'
 
 const folder = fileURLToPath(new URL('../../migrations-master', import.meta.url))
 
@@ -33,4 +35,12 @@ export const migrateMaster = async (address: PostgresAddress): Promise<string[]>
 export const pendingMasterMigrations = async (address: PostgresAddress): Promise<string[]> => {
   const set = await readMasterMigrations()
   return withClient(address, (client) => pendingMigrations(client, set))
+}
+
+/** True when the master has every migration of this release. */
+export const isMasterMigrated = async (db: MasterDb): Promise<boolean> => {
+  const set = await readMasterMigrations()
+  const applied = await sql<{ name: string }>`select name from freehold_migrations`.execute(db)
+  const names = new Set(applied.rows.map((row) => row.name))
+  return set.migrations.every((migration) => names.has(migration.name))
 }

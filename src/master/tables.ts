@@ -44,6 +44,7 @@ export type InstallationTable = {
   only_row: Generated<boolean>
   id: string
   key_check: Buffer
+  admin_shown_at: Date | null
   created_at: Generated<Date>
 }
 

@@ -1,0 +1,35 @@
+import { type Command, Option } from 'commander'
+import { email, line, slug } from '../../arguments.ts'
+import { withInstallation } from '../../installation.ts'
+import { printFields, printJson } from '../../output.ts'
+import { verb } from '../../program.ts'
+import { createProgress } from '../../progress.ts'
+import { createTenant, type TenantWishes } from './create-tenant.ts'
+import { toTenantFields, toTenantJson } from './tenant-view.ts'
+
+type Options = Omit<TenantWishes, 'slug'> & { json?: boolean }
+
+export const addTenantCreate = (parent: Command): void => {
+  verb(parent, 'create', 'Create a tenant with a database of its own.')
+    .argument('<slug>', 'its short name in addresses: lowercase letters, digits and hyphens', slug)
+    .requiredOption('--name <name>', 'its name as people read it', line(200))
+    .requiredOption('--admin-email <email>', 'the person with an account who becomes its Admin', email)
+    .option('--plan <plan>', 'its plan', line(63), 'free')
+    .option('--region <region>', 'where its database shall be (default: wherever there is room)', line(63))
+    .addOption(
+      new Option('--tier <tier>', 'how much of a server is its own')
+        .choices(['shared', 'dedicated', 'external'])
+        .default('shared'),
+    )
+    .option('--wait', 'stay until its database is ready (the default)', true)
+    .option('--no-wait', 'leave the database to a running worker when no spare is free')
+    .action(async (wanted: string, _: Options, command: Command) => {
+      const { json = false, ...options } = command.optsWithGlobals<Options>()
+      const progress = createProgress(json)
+      const tenant = await withInstallation(progress, (installation) =>
+        createTenant(installation, { ...options, slug: wanted }, progress),
+      )
+      if (json) printJson(toTenantJson(tenant))
+      else printFields([...toTenantFields(tenant), ['admin', options.adminEmail]])
+    })
+}

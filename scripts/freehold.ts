@@ -1,0 +1,20 @@
+import { addDoctor } from './commands/doctor/doctor.ts'
+import { addMasterMigrate } from './commands/master/migrate.ts'
+import { addTenantCreate } from './commands/tenant/create.ts'
+import { addTenantList } from './commands/tenant/list.ts'
+import { addTenantShow } from './commands/tenant/show.ts'
+import { createProgram, noun, run } from './program.ts'
+
+const program = createProgram()
+
+const tenant = noun(program, 'tenant', 'Customers, and the databases they hold')
+addTenantCreate(tenant)
+addTenantList(tenant)
+addTenantShow(tenant)
+
+const master = noun(program, 'master', 'The control database')
+addMasterMigrate(master)
+
+addDoctor(program)
+
+await run(program, process.argv.slice(2))

@@ -1,0 +1,115 @@
+import { sql } from 'kysely'
+import { CachedLookup } from '../kernel/cached-lookup.ts'
+import type { MasterDb } from '../master/master.ts'
+import { expandPermissions, type Permission } from './catalogue.ts'
+
+/** A session whose tokens are to be believed right now. */
+export type LiveSession = Readonly<{
+  sessionId: string
+  personId: string
+  platformAdmin: boolean
+  expiresAt: Date
+}>
+
+/** What a person holds in a tenant right now. */
+export type Grant = Readonly<{
+  tenantId: string
+  tenantStatus: 'pending' | 'active' | 'suspended' | 'deleted'
+  role: string
+  permissions: ReadonlySet<Permission>
+}>
+
+const findSession = async (db: MasterDb, sessionId: string): Promise<LiveSession | undefined> => {
+  const row = await db
+    .selectFrom('sessions')
+    .innerJoin('people', 'people.id', 'sessions.person_id')
+    .select(['sessions.id', 'sessions.person_id', 'sessions.expires_at', 'people.platform_admin'])
+    .where('sessions.id', '=', sessionId)
+    .where('sessions.ended_at', 'is', null)
+    .where('sessions.expires_at', '>', sql<Date>`now()`)
+    .where('people.disabled_at', 'is', null)
+    .executeTakeFirst()
+  return (
+    row && {
+      sessionId: row.id,
+      personId: row.person_id,
+      platformAdmin: row.platform_admin,
+      expiresAt: row.expires_at,
+    }
+  )
+}
+
+const findGrant = async (db: MasterDb, tenantId: string, personId: string): Promise<Grant | undefined> => {
+  const rows = await db
+    .selectFrom('memberships')
+    .innerJoin('tenants', 'tenants.id', 'memberships.tenant_id')
+    .innerJoin('roles', 'roles.id', 'memberships.role_id')
+    .leftJoin('role_policies', 'role_policies.role_id', 'roles.id')
+    .leftJoin('policy_permissions', 'policy_permissions.policy_id', 'role_policies.policy_id')
+    .select(['tenants.status', 'roles.name', 'policy_permissions.permission'])
+    .where('memberships.tenant_id', '=', tenantId)
+    .where('memberships.person_id', '=', personId)
+    .where('memberships.status', '=', 'active')
+    .execute()
+  const first = rows[0]
+  if (first === undefined) return undefined
+  const patterns = rows.flatMap((row) => (row.permission === null ? [] : [row.permission]))
+  return {
+    tenantId,
+    tenantStatus: first.status,
+    role: first.name,
+    permissions: new Set(expandPermissions(patterns)),
+  }
+}
+
+/** About 300 bytes an entry: the working set of a busy node, not of all people. */
+const remembered = 50_000
+const ttlMs = 60_000
+const missingTtlMs = 2_000
+const missingMax = 10_000
+
+/**
+ * Who is signed in and what they may do, remembered so that a request asks the master nothing. A change in the master
+ * reaches `forget` on every node; while that channel is silent (`isFresh` false) every answer is read anew.
+ */
+export class Grants {
+  readonly #sessions: CachedLookup<LiveSession>
+  readonly #grants: CachedLookup<Grant>
+
+  constructor(db: MasterDb, isFresh: () => boolean) {
+    const limits = { max: remembered, ttlMs, missingTtlMs, missingMax, isFresh }
+    this.#sessions = new CachedLookup({ ...limits, find: (sessionId) => findSession(db, sessionId) })
+    this.#grants = new CachedLookup({
+      ...limits,
+      find: (key) => {
+        const [tenantId = '', personId = ''] = key.split(':')
+        return findGrant(db, tenantId, personId)
+      },
+    })
+  }
+
+  /** The session when its tokens are to be believed, else undefined. */
+  session(sessionId: string): Promise<LiveSession | undefined> {
+    return this.#sessions.get(sessionId)
+  }
+
+  /** What the person holds in the tenant; undefined when they are no active member. */
+  grant(tenantId: string, personId: string): Promise<Grant | undefined> {
+    return this.#grants.get(`${tenantId}:${personId}`)
+  }
+
+  /** Takes one change notification of the master (`session:<id>`, `membership:<tenant>:<person>`, …). */
+  forget(change: string): void {
+    const [kind, id = '', second = ''] = change.split(':')
+    if (kind === 'session') this.#sessions.invalidate(id)
+    else if (kind === 'person') this.#sessions.invalidateWhere((_, session) => session?.personId === id)
+    else if (kind === 'membership') this.#grants.invalidate(`${id}:${second}`)
+    else if (kind === 'tenant') this.#grants.invalidateWhere((key) => key.startsWith(id))
+    else if (kind === 'access') this.#grants.invalidateAll()
+  }
+
+  forgetAll(): void {
+    this.#sessions.invalidateAll()
+    this.#grants.invalidateAll()
+  }
+}

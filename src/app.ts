@@ -1,0 +1,80 @@
+import { authRoutes } from './control/auth/routes.ts'
+import type { ControlDeps } from './control/control-deps.ts'
+import { platformRoutes } from './control/platform/routes.ts'
+import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
+import { tenantRoutes } from './control/tenants/routes.ts'
+import type { ReadTenantSettings } from './control/tenants/tenant-view.ts'
+import { registerAccessTokens } from './http/access-tokens.ts'
+import type { App } from './http/app.ts'
+import { documentationRoutes, registerOpenApi } from './http/documentation.ts'
+import { createGuards } from './http/guards.ts'
+import { createAuthenticate } from './http/identity.ts'
+import { registerMetrics } from './http/metrics.ts'
+import { type LedgerEntry, openRouteLedger } from './http/route-ledger.ts'
+import { collectRouterMetrics } from './http/router-metrics.ts'
+import { createServer } from './http/server.ts'
+import { isAppError } from './kernel/errors.ts'
+import type { Service } from './service.ts'
+import { projectRoutes } from './tenant/projects/routes.ts'
+import { readSettings } from './tenant/settings/queries.ts'
+import { version } from './version.ts'
+
+/** A tenant's settings, from its own database; undefined while that can't be asked. */
+const settingsReader =
+  (service: Service): ReadTenantSettings =>
+  async (tenantId) => {
+    try {
+      return await service.router.use(tenantId, readSettings)
+    } catch (error) {
+      if (!isAppError(error)) throw error
+      service.log.warn({ tenantId, code: error.code }, "a tenant's settings could not be read")
+      return undefined
+    }
+  }
+
+/** Builds the HTTP application of a node: the ledger first, then every route. Listens to nothing yet. */
+export const buildApp = async (
+  service: Service,
+  checkReady: () => Promise<ReadyPart[]>,
+): Promise<{ app: App; routes: readonly LedgerEntry[] }> => {
+  const { config, clock, grants, keys, router } = service
+  const app = createServer(service.log)
+  const tokens = await registerAccessTokens(app, {
+    keys,
+    issuer: config.publicUrl,
+    seconds: config.accessTokenSeconds,
+    clock,
+  })
+  const guards = createGuards(app, {
+    authenticate: createAuthenticate(tokens, grants, clock),
+    grants,
+    lease: (tenantId) => router.lease(tenantId),
+  })
+  const ledger = openRouteLedger(app, guards)
+  const metrics = registerMetrics(app, (registry) => collectRouterMetrics(registry, () => router.stats()))
+  await registerOpenApi(app, { version, publicUrl: config.publicUrl })
+
+  const control: ControlDeps = {
+    db: service.master.db,
+    box: service.box,
+    grants,
+    passwords: service.passwords,
+    tokens,
+    accessTokenSeconds: config.accessTokenSeconds,
+    manager: service.manager,
+    readSettings: settingsReader(service),
+  }
+  // Public
+  statusRoutes(app, { version, checkReady, metrics, metricsToken: config.metricsToken, keys })
+  documentationRoutes(app)
+  // Account
+  authRoutes(app, control)
+  tenantRoutes(app, control)
+  // Tenant
+  projectRoutes(app)
+  // Platform
+  platformRoutes(app, control)
+
+  await app.ready()
+  return { app, routes: ledger.entries }
+}

@@ -1,0 +1,32 @@
+import pg from 'pg'
+import { AppError } from '../kernel/errors.ts'
+
+/** The caller's error when a tenant's database can't be reached; the driver's own words stay in `cause`. */
+export const unavailable = (cause: unknown): AppError =>
+  new AppError(
+    'database_unavailable',
+    'The tenant database cannot be reached right now. Try again shortly.',
+    {
+      retryAfter: 1,
+      cause,
+    },
+  )
+
+/** The caller's error when no connection became free in time. */
+export const overloaded = (cause?: unknown): AppError =>
+  new AppError('overloaded', 'The service is busy. Try again shortly.', { retryAfter: 1, cause })
+
+/**
+ * True when this error ends the connection: the server said so (class 08, 57P01 admin shutdown, 57P02 crash, 57P03
+ * starting, 57P04 database dropped, 57P05 idle timeout, or any FATAL). SQLSTATE: PostgreSQL manual, appendix A.
+ */
+export const endsConnection = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError &&
+  (error.severity === 'FATAL' || error.severity === 'PANIC' || /^(08|57P0)/.test(error.code ?? ''))
+
+/**
+ * True when the connection must not serve anyone else after this error: operator intervention and timeouts (57),
+ * connection (08) and internal errors (XX), and everything that did not come from the server.
+ */
+export const spoilsConnection = (error: unknown): boolean =>
+  !(error instanceof pg.DatabaseError) || /^(08|57|XX)/.test(error.code ?? 'XX')

@@ -1,0 +1,246 @@
+import { type Clock, systemClock } from '../kernel/clock.ts'
+import type { Logger } from '../kernel/log.ts'
+import { ClusterBudget, PoolRetired } from './cluster-budget.ts'
+import { overloaded } from './connect-errors.ts'
+import { Directory, type FindTenant } from './directory.ts'
+import { type Lease, LeaseHold, type LeaseOwner, leaseOf } from './lease.ts'
+
+import { RouterCounters, type RouterStats, waitBoundsMs } from './stats.ts'
+import { TenantConnection } from './tenant-connection.ts'
+import type { TenantDb } from './tenant-db.ts'
+import type { Slot, TenantPool } from './tenant-pool.ts'
+import { TenantPools } from './tenant-pools.ts'
+
+export type { Lease } from './lease.ts'
+
+export type ConnectionRouterOptions = Readonly<{
+  findTenant: FindTenant
+  /** Server connections that this node may have on each cluster. */
+  budget: number
+  /** Server connections of one tenant; never more than three quarters of the budget. */
+  tenantMaxConnections: number
+  /** How long a statement may wait for its connection before `overloaded`. */
+  acquireTimeoutMs?: number
+  /** Connections unused for this long are closed. */
+  idleTimeoutMs?: number
+  /** Leases held for longer are logged and counted, once each. */
+  leaseWarnMs?: number
+  statementTimeoutMs?: number
+  /** False while invalidations may be lost: placements are then looked up every time. */
+  isFresh?: () => boolean
+  log: Logger
+  clock?: Clock
+}>
+
+const defaults = {
+  acquireTimeoutMs: 5_000,
+  idleTimeoutMs: 60_000,
+  leaseWarnMs: 60_000,
+  statementTimeoutMs: 30_000,
+  isFresh: () => true,
+  clock: systemClock,
+}
+
+/** Leases out at `close` get this long to be given back. */
+const closeDeadlineMs = 10_000
+/** Bounds the retries of someone whose tenant changes its identity again and again. */
+const maxLookups = 10
+
+/** The only code that turns a tenant id into a connection. See the README for what it promises. */
+export class ConnectionRouter<Schema> {
+  readonly #options: ConnectionRouterOptions & typeof defaults
+  readonly #counters = new RouterCounters()
+  readonly #directory: Directory
+  readonly #pools: TenantPools<TenantConnection>
+  readonly #clusters = new Map<string, ClusterBudget<TenantConnection>>()
+  /** Oldest first. */
+  readonly #leases = new Set<LeaseHold>()
+  readonly #owner: LeaseOwner
+  readonly #housekeeping: NodeJS.Timeout
+  #closing: Promise<void> | undefined
+  #onceReturned: (() => void) | undefined
+
+  constructor(options: ConnectionRouterOptions) {
+    this.#options = { ...defaults, ...options }
+    const { findTenant, isFresh, acquireTimeoutMs, idleTimeoutMs, leaseWarnMs } = this.#options
+    this.#directory = new Directory({ findTenant, isFresh, timeoutMs: acquireTimeoutMs })
+    this.#pools = new TenantPools((pool) => {
+      this.#counters.evictions += 1
+      this.#cluster(pool.clusterId).retire(pool)
+    })
+    this.#owner = {
+      acquire: (lease, signal) => this.#acquire(lease, signal),
+      giveBack: (slot) => this.#cluster(slot.pool.clusterId).release(slot),
+      released: (lease) => this.#released(lease),
+    }
+    const periodMs = Math.min(5_000, Math.max(10, Math.min(idleTimeoutMs, leaseWarnMs) / 4))
+    this.#housekeeping = setInterval(() => this.#keepHouse(), periodMs).unref()
+  }
+
+  /** Runs `work` with a handle on the tenant's database, valid until it returns. Throws as `lease` does. */
+  async use<T>(tenantId: string, work: (db: TenantDb<Schema>) => Promise<T>): Promise<T> {
+    const lease = await this.lease(tenantId)
+    try {
+      return await work(lease.db)
+    } finally {
+      lease.release()
+    }
+  }
+
+  /**
+   * A hold on the tenant's connections; release it. Throws `not_found`, `tenant_not_ready`, `tenant_suspended` or
+   * `gone` by the tenant's status, and `database_unavailable` when the tenant can't be looked up. Statements on `db`
+   * throw those too, and `overloaded` when no connection became free in time.
+   */
+  async lease(tenantId: string): Promise<Lease<Schema>> {
+    this.#assertOpen()
+    const hold = await this.#onPoolOf(tenantId, (pool) => {
+      this.#assertOpen()
+      return new LeaseHold(this.#owner, pool, this.#now())
+    })
+    this.#leases.add(hold)
+    return leaseOf<Schema>(hold)
+  }
+
+  /**
+   * Forgets where the tenant is, also when it is being looked up just now. A tenant with open connections is looked
+   * up again at once, so that a suspended or moved one does not keep them.
+   */
+  invalidate(tenantId: string): void {
+    this.#directory.invalidate(tenantId)
+    if (this.#closing !== undefined || !this.#pools.has(tenantId)) return
+    this.#onPoolOf(tenantId, (pool) => this.#forget(pool)).catch(() => {})
+  }
+
+  /** Forgets where every tenant is; each is looked up again at its next use. */
+  invalidateAll(): void {
+    this.#directory.invalidateAll()
+  }
+
+  stats(): RouterStats {
+    const { waits, waitedMs, ...counters } = this.#counters
+    const clusters = [...this.#clusters.values()].map((cluster) => cluster.stats())
+    return {
+      pools: this.#pools.size,
+      leases: this.#leases.size,
+      waiters: clusters.reduce((sum, cluster) => sum + cluster.waiters, 0),
+      clusters,
+      ...counters,
+      waits: { boundsMs: waitBoundsMs, counts: [...waits], sumMs: waitedMs },
+    }
+  }
+
+  /**
+   * Refuses new leases, waits for those that are out (up to the deadline), then closes every connection and waits
+   * until its socket has closed. Safe to call twice.
+   */
+  close(options: { deadlineMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.deadlineMs ?? closeDeadlineMs)
+    return this.#closing
+  }
+
+  async #close(deadlineMs: number): Promise<void> {
+    if (this.#leases.size > 0) {
+      const returned = new Promise<void>((resolve) => {
+        this.#onceReturned = resolve
+      })
+      const timer = setTimeout(() => this.#onceReturned?.(), deadlineMs)
+      await returned
+      clearTimeout(timer)
+    }
+    clearInterval(this.#housekeeping)
+    if (this.#leases.size > 0)
+      this.#options.log.warn({ leases: this.#leases.size }, 'leases were still out at close')
+    for (const lease of [...this.#leases]) lease.finish()
+    await Promise.all([...this.#clusters.values()].map((cluster) => cluster.close()))
+  }
+
+  #now(): number {
+    return this.#options.clock.now().getTime()
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw overloaded(new Error('the router is closing'))
+  }
+
+  /**
+   * Does something with the tenant's pool, by what is remembered of the tenant or by a look-up. `then` runs in the same
+   * breath in which the pool was found to be the current one, so that it can take hold of it before it is forgotten.
+   */
+  async #onPoolOf<T>(tenantId: string, then: (pool: TenantPool<TenantConnection>) => T): Promise<T> {
+    for (let i = 0; i < maxLookups; i++) {
+      const known = this.#directory.peek(tenantId) ?? (await this.#directory.find(tenantId))
+      const pool = this.#pools.current(tenantId, known)
+      if (pool !== undefined) return then(pool)
+    }
+    throw overloaded(new Error('the tenant kept changing while it was looked up'))
+  }
+
+  async #acquire(lease: LeaseHold, signal: AbortSignal): Promise<Slot<TenantConnection>> {
+    const deadline = this.#now() + this.#options.acquireTimeoutMs
+    for (let i = 0; i < maxLookups; i++) {
+      const pool = await this.#onPoolOf(lease.tenantId, (current) => {
+        signal.throwIfAborted()
+        lease.moveTo(current)
+        return current
+      })
+      try {
+        const timeoutMs = Math.max(1, deadline - this.#now())
+        return await this.#cluster(pool.clusterId).acquire(pool, { timeoutMs, signal })
+      } catch (error) {
+        if (!(error instanceof PoolRetired)) throw error
+      }
+    }
+    throw overloaded(new Error('the tenant kept changing while a connection was awaited'))
+  }
+
+  #released(lease: LeaseHold): void {
+    this.#leases.delete(lease)
+    this.#forget(lease.pool)
+    if (this.#leases.size === 0) this.#onceReturned?.()
+  }
+
+  #forget(pool: TenantPool<TenantConnection>): void {
+    if (this.#pools.forget(pool)) this.#counters.evictions += 1
+  }
+
+  #cluster(clusterId: string): ClusterBudget<TenantConnection> {
+    const known = this.#clusters.get(clusterId)
+    if (known !== undefined) return known
+    const { budget, tenantMaxConnections, clock } = this.#options
+    const cluster = new ClusterBudget<TenantConnection>({
+      ...{ clusterId, budget, tenantMaxConnections, clock },
+      counters: this.#counters,
+      connect: (pool, events) => this.#connect(pool, events),
+      onEmpty: (pool) => this.#forget(pool),
+    })
+    this.#clusters.set(clusterId, cluster)
+    return cluster
+  }
+
+  #connect(
+    { tenantId, identity, address }: TenantPool<TenantConnection>,
+    events: { broken(): void; ended(): void },
+  ): TenantConnection {
+    const { statementTimeoutMs, acquireTimeoutMs, log } = this.#options
+    const mismatch = (reached: { database: string; role: string }): void => {
+      this.#counters.mismatches += 1
+      const expected = { database: address.database, role: address.user }
+      log.error({ tenantId, identity, expected, reached }, "another database than the tenant's answered")
+    }
+    const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs }
+    return new TenantConnection(address, settings, { ...events, mismatch })
+  }
+
+  #keepHouse(): void {
+    const now = this.#now()
+    for (const cluster of this.#clusters.values()) cluster.closeIdleSince(now - this.#options.idleTimeoutMs)
+    for (const lease of this.#leases) {
+      if (now - lease.since <= this.#options.leaseWarnMs) break
+      if (lease.overdue) continue
+      lease.overdue = true
+      this.#counters.overdueLeases += 1
+      this.#options.log.warn({ tenantId: lease.tenantId, heldMs: now - lease.since }, 'a lease is overdue')
+    }
+  }
+}

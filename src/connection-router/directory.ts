@@ -1,0 +1,116 @@
+import { CachedLookup } from '../kernel/cached-lookup.ts'
+import { AppError } from '../kernel/errors.ts'
+import type { PostgresAddress } from '../kernel/postgres-address.ts'
+
+/** A tenant that holds a database: where it is, and how its own role logs in there. */
+export type PlacedTenant = Readonly<{
+  tenantId: string
+  status: 'active' | 'suspended'
+  databaseId: string
+  clusterId: string
+  epoch: number
+  credentialVersion: number
+  address: PostgresAddress
+}>
+
+/** What the router needs to know of a tenant. One that may not be reached has no address. */
+export type TenantPlacement = PlacedTenant | Readonly<{ tenantId: string; status: 'pending' | 'deleted' }>
+
+/** Asks the master where a tenant is; undefined when there is no such tenant. */
+export type FindTenant = (tenantId: string) => Promise<TenantPlacement | undefined>
+
+/** A placement as one look-up found it. Look-ups are numbered as they start, so that a later answer beats an earlier. */
+export type KnownPlacement = Readonly<{ placement: TenantPlacement; identity: string; lookup: number }>
+
+/** Placements kept: about 1 KB each, so 20 MB at most. */
+const maxPlacements = 20_000
+/** The backstop when an invalidation was lost; the rule is the invalidation. */
+const placementTtlMs = 60_000
+/** A flood of made-up ids reaches the master once per id in this time, and fills no more memory than this. */
+const unknownTtlMs = 5_000
+const maxUnknown = 10_000
+
+const sentences = {
+  pending: ['tenant_not_ready', 'The tenant is still being set up. Try again in a moment.'],
+  suspended: ['tenant_suspended', 'The tenant is suspended. Ask its operator to resume it.'],
+  deleted: ['gone', 'The tenant was deleted.'],
+} as const
+
+/** Why this tenant's database may not be used now; undefined when it may. */
+export const refusal = (known: KnownPlacement | undefined): AppError | undefined => {
+  if (known === undefined) return new AppError('not_found', 'There is no such tenant.')
+  const { status } = known.placement
+  if (status === 'active') return undefined
+  const [code, detail] = sentences[status]
+  return new AppError(code, detail)
+}
+
+const identityOf = (placement: TenantPlacement): string =>
+  'databaseId' in placement ? databaseIdentity(placement) : `${placement.tenantId}/${placement.status}`
+
+const databaseIdentity = (placement: PlacedTenant): string =>
+  [placement.tenantId, placement.databaseId, placement.epoch, placement.credentialVersion].join('/')
+
+/**
+ * Remembers where tenants are. One look-up at a time per tenant; an invalidation during a look-up makes it start
+ * again; unknown tenants are remembered briefly in bounded memory.
+ */
+export class Directory {
+  readonly #lookups: CachedLookup<KnownPlacement>
+  readonly #timeoutMs: number
+  #started = 0
+
+  constructor(options: { findTenant: FindTenant; isFresh: () => boolean; timeoutMs: number }) {
+    this.#timeoutMs = options.timeoutMs
+    this.#lookups = new CachedLookup({
+      find: (tenantId) => this.#ask(options.findTenant, tenantId),
+      max: maxPlacements,
+      ttlMs: placementTtlMs,
+      missingMax: maxUnknown,
+      missingTtlMs: unknownTtlMs,
+      isFresh: options.isFresh,
+    })
+  }
+
+  /** What is remembered, without asking anyone; undefined when nothing is, or when it may be out of date. */
+  peek(tenantId: string): KnownPlacement | undefined {
+    return this.#lookups.peek(tenantId)
+  }
+
+  /** Remembered or looked up. Throws `database_unavailable` when the look-up fails or takes too long. */
+  async find(tenantId: string): Promise<KnownPlacement | undefined> {
+    const late = Promise.withResolvers<never>()
+    const timer = setTimeout(() => {
+      // Whoever asks next starts anew and does not wait for an answer that may never come.
+      this.#lookups.invalidate(tenantId)
+      late.reject(new Error('the look-up of the tenant took too long'))
+    }, this.#timeoutMs)
+    try {
+      return await Promise.race([this.#lookups.get(tenantId), late.promise])
+    } catch (error) {
+      if (error instanceof AppError) throw error
+      throw new AppError('database_unavailable', 'The tenant cannot be looked up right now. Try again.', {
+        cause: error,
+      })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  invalidate(tenantId: string): void {
+    this.#lookups.invalidate(tenantId)
+  }
+
+  invalidateAll(): void {
+    this.#lookups.invalidateAll()
+  }
+
+  async #ask(findTenant: FindTenant, tenantId: string): Promise<KnownPlacement | undefined> {
+    this.#started += 1
+    const lookup = this.#started
+    const placement = await findTenant(tenantId)
+    if (placement === undefined) return undefined
+    if (placement.tenantId !== tenantId) throw new Error('the look-up answered with another tenant')
+    return Object.freeze({ placement, identity: identityOf(placement), lookup })
+  }
+}

@@ -1,0 +1,89 @@
+import { Kysely } from 'kysely'
+import { type ConnectionSource, TenantDialect } from './dialect.ts'
+import type { TenantConnection } from './tenant-connection.ts'
+import { brandTenantDb, type TenantDb } from './tenant-db.ts'
+import type { Slot, TenantPool } from './tenant-pool.ts'
+
+/**
+ * A handler's hold on a tenant's connections. It takes no server connection by itself: each statement and each
+ * transaction takes one for its duration. Releasing twice is harmless; `db` throws once it is released.
+ */
+export type Lease<Schema> = {
+  readonly db: TenantDb<Schema>
+  readonly tenantId: string
+  release(): void
+}
+
+/** What a lease needs of the router. */
+export type LeaseOwner = {
+  acquire(lease: LeaseHold, signal: AbortSignal): Promise<Slot<TenantConnection>>
+  giveBack(slot: Slot<TenantConnection>): void
+  released(lease: LeaseHold): void
+}
+
+/** The router's side of a lease. */
+export class LeaseHold implements ConnectionSource {
+  readonly tenantId: string
+  /** Milliseconds since 1970. */
+  readonly since: number
+  overdue = false
+  readonly #owner: LeaseOwner
+  readonly #end = new AbortController()
+  #pool: TenantPool<TenantConnection>
+
+  constructor(owner: LeaseOwner, pool: TenantPool<TenantConnection>, since: number) {
+    this.#owner = owner
+    this.#pool = pool
+    this.tenantId = pool.tenantId
+    this.since = since
+    pool.leases += 1
+  }
+
+  get pool(): TenantPool<TenantConnection> {
+    return this.#pool
+  }
+
+  /** Holds another pool from now on, because the tenant's identity has changed. */
+  moveTo(pool: TenantPool<TenantConnection>): void {
+    if (pool === this.#pool) return
+    this.#pool.leases -= 1
+    this.#pool = pool
+    pool.leases += 1
+  }
+
+  assertHeld(): void {
+    if (this.#end.signal.aborted)
+      throw new Error('The lease was released: its database handle is of no use any more.')
+  }
+
+  async acquire(signal: AbortSignal | undefined): Promise<Slot<TenantConnection>> {
+    this.assertHeld()
+    const ended = this.#end.signal
+    const slot = await this.#owner.acquire(
+      this,
+      signal === undefined ? ended : AbortSignal.any([ended, signal]),
+    )
+    if (!ended.aborted) return slot
+    this.#owner.giveBack(slot)
+    throw ended.reason
+  }
+
+  release(slot: Slot<TenantConnection>): void {
+    this.#owner.giveBack(slot)
+  }
+
+  /** Ends the lease, and with it every wait for a connection. The second time changes nothing. */
+  finish(): void {
+    if (this.#end.signal.aborted) return
+    this.#end.abort(new Error('The lease was released while it waited for a connection.'))
+    this.#pool.leases -= 1
+    this.#owner.released(this)
+  }
+}
+
+/** The handler's side: a branded handle and the way to give it back. */
+export const leaseOf = <Schema>(hold: LeaseHold): Lease<Schema> => ({
+  db: brandTenantDb(new Kysely<Schema>({ dialect: new TenantDialect(hold) }), hold.tenantId),
+  tenantId: hold.tenantId,
+  release: () => hold.finish(),
+})

@@ -1,0 +1,59 @@
+/** Upper bounds of the wait histogram, in milliseconds; waits above the last are counted behind it. */
+export const waitBoundsMs = [0, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000] as const
+
+/** What has happened since the start. Only ever grows. */
+export class RouterCounters {
+  opens = 0
+  openFailures = 0
+  /** Pools closed: their identity changed, or nothing of them was left open. */
+  evictions = 0
+  /** Idle connections closed so that another tenant got their permit. */
+  steals = 0
+  /** Connections closed at the end of their turn although their tenant had more waiting work. */
+  yields = 0
+  /** Waits that met their deadline. */
+  timeouts = 0
+  /** Connections that came back unfit for anyone else and were closed. */
+  spoiled = 0
+  /** Connections that reached a database other than the tenant's. */
+  mismatches = 0
+  overdueLeases = 0
+  readonly waits: number[] = new Array(waitBoundsMs.length + 1).fill(0)
+  waitedMs = 0
+
+  recordWait(ms: number): void {
+    const index = ms <= 0 ? 0 : waitBoundsMs.findIndex((bound) => ms <= bound)
+    const bucket = index === -1 ? waitBoundsMs.length : index
+    this.waits[bucket] = (this.waits[bucket] ?? 0) + 1
+    this.waitedMs += Math.max(0, ms)
+  }
+}
+
+export type ClusterStats = Readonly<{
+  clusterId: string
+  permitsTotal: number
+  permitsUsed: number
+  waiters: number
+  opening: number
+  idle: number
+  busy: number
+  closing: number
+}>
+
+export type RouterStats = Readonly<{
+  pools: number
+  leases: number
+  waiters: number
+  clusters: readonly ClusterStats[]
+  opens: number
+  openFailures: number
+  evictions: number
+  steals: number
+  yields: number
+  timeouts: number
+  spoiled: number
+  mismatches: number
+  overdueLeases: number
+  /** `counts[i]` waits took at most `boundsMs[i]` and more than the bound before; the last count is above all bounds. */
+  waits: Readonly<{ boundsMs: readonly number[]; counts: readonly number[]; sumMs: number }>
+}>

@@ -1,0 +1,45 @@
+import type { Grants } from '../../access/grants.ts'
+import { AppError } from '../../kernel/errors.ts'
+import type { MasterDb } from '../../master/master.ts'
+import { findMyTenant, type MemberTenant } from '../../master/memberships.ts'
+import { type ReadTenantSettings, type TenantView, toTenantView } from '../tenants/tenant-view.ts'
+
+/** Where a session stands: the chosen tenant and what its person may do there. */
+export type Place = { tenant: TenantView | null; role: string | null; permissions: string[] }
+
+export const nowhere: Place = { tenant: null, role: null, permissions: [] }
+
+type Deps = { db: MasterDb; grants: Grants; readSettings: ReadTenantSettings }
+
+/** The place a tenant is for this person; `nowhere` when they are no active member or it can't be worked in. */
+export const placeIn = async (
+  deps: Deps,
+  personId: string,
+  tenant: MemberTenant | undefined,
+): Promise<Place> => {
+  if (tenant === undefined || tenant.status !== 'active') return nowhere
+  const grant = await deps.grants.grant(tenant.id, personId)
+  if (grant === undefined) return nowhere
+  return {
+    tenant: toTenantView(tenant, await deps.readSettings(tenant.id)),
+    role: grant.role,
+    permissions: [...grant.permissions],
+  }
+}
+
+/** The person's tenant by id or slug, ready to be entered; throws what stands in the way. */
+export const findEnterableTenant = async (
+  db: MasterDb,
+  personId: string,
+  idOrSlug: string,
+): Promise<MemberTenant> => {
+  const tenant = await findMyTenant(db, personId, idOrSlug)
+  if (tenant === undefined) throw new AppError('not_found', 'You have no tenant with this id or slug.')
+  if (tenant.status === 'pending') {
+    throw new AppError('tenant_not_ready', 'The tenant is still being built; try again in a few seconds.')
+  }
+  if (tenant.status === 'suspended')
+    throw new AppError('tenant_suspended', 'This tenant is suspended; ask its operator.')
+  if (tenant.status === 'deleted') throw new AppError('gone', 'This tenant was deleted.')
+  return tenant
+}

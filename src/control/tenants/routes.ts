@@ -1,0 +1,132 @@
+import { Type } from 'typebox'
+import { accountRoute } from '../../http/access-rules.ts'
+import type { App } from '../../http/app.ts'
+import { identityOf } from '../../http/guards.ts'
+import { callerOf } from '../../http/identity.ts'
+import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
+import { answers, Id } from '../../http/schemas.ts'
+import { AppError } from '../../kernel/errors.ts'
+import { writeMasterAudit } from '../../master/audit-log.ts'
+import { findMyTenant, listMyTenants, type MemberTenant } from '../../master/memberships.ts'
+import type { ControlDeps } from '../control-deps.ts'
+import { CreateTenantBody, defaultPlan, TenantParams } from './schemas.ts'
+import { newTenantSettings, TenantStatus, TenantView, toTenantView } from './tenant-view.ts'
+
+const tags = ['Tenants']
+
+/** Only active tenants' databases can be asked. */
+const withSettings = async (deps: ControlDeps, tenant: MemberTenant) =>
+  toTenantView(tenant, tenant.status === 'active' ? await deps.readSettings(tenant.id) : undefined)
+
+const findMine = async (deps: ControlDeps, personId: string, idOrSlug: string): Promise<MemberTenant> => {
+  const tenant = await findMyTenant(deps.db, personId, idOrSlug)
+  if (tenant === undefined) throw new AppError('not_found', 'You have no tenant with this id or slug.')
+  if (tenant.status === 'deleted') throw new AppError('gone', 'This tenant was deleted.')
+  return tenant
+}
+
+const createRoute = (app: App, deps: ControlDeps): void => {
+  app.post(
+    '/tenants',
+    {
+      config: accountRoute(),
+      schema: {
+        tags,
+        summary: 'Create a tenant with a database of its own',
+        description:
+          '201 when the database is ready; 202 when it must still be built: follow Location until active.',
+        body: CreateTenantBody,
+        response: answers({ 201: TenantView, 202: TenantView }),
+      },
+    },
+    async (request, reply) => {
+      const { personId } = identityOf(request)
+      const { name, slug, plan = defaultPlan, region, tier = 'shared' } = request.body
+      const tenant = await deps.db.transaction().execute(async (trx) => {
+        const row = await deps.manager.createTenant(trx, {
+          name,
+          slug,
+          plan,
+          region,
+          tier,
+          firstAdmin: personId,
+        })
+        await writeMasterAudit(trx, {
+          actor: { kind: 'person', id: personId },
+          action: 'tenant.created',
+          entity: { type: 'tenant', id: row.id },
+          caller: callerOf(request),
+        })
+        return row
+      })
+      const ready = tenant.status === 'active'
+      reply
+        .code(ready ? 201 : 202)
+        .header('location', ready ? `/tenants/${tenant.id}` : `/tenants/${tenant.id}/status`)
+      return toTenantView(tenant, ready ? newTenantSettings : undefined)
+    },
+  )
+}
+
+const readRoutes = (app: App, deps: ControlDeps): void => {
+  app.get(
+    '/tenants',
+    {
+      config: accountRoute(),
+      schema: {
+        tags,
+        summary: 'My tenants',
+        querystring: PageQuery,
+        response: answers({ 200: Page(TenantView) }),
+      },
+    },
+    async (request) => {
+      const { limit, cursor } = request.query
+      const rows = await listMyTenants(deps.db, identityOf(request).personId, {
+        limit: limit + 1,
+        after: readCursor(cursor),
+      })
+      const page = toPage(rows, limit)
+      const data = await Promise.all(page.data.map((tenant) => withSettings(deps, tenant)))
+      return { data, nextCursor: page.nextCursor }
+    },
+  )
+
+  app.get(
+    '/tenants/:tenant',
+    {
+      config: accountRoute(),
+      schema: {
+        tags,
+        summary: 'One of my tenants',
+        params: TenantParams,
+        response: answers({ 200: TenantView }),
+      },
+    },
+    async (request) =>
+      withSettings(deps, await findMine(deps, identityOf(request).personId, request.params.tenant)),
+  )
+
+  app.get(
+    '/tenants/:tenant/status',
+    {
+      config: accountRoute(),
+      schema: {
+        tags,
+        summary: 'Is the tenant ready?',
+        params: TenantParams,
+        response: answers({ 200: Type.Object({ id: Id(), status: TenantStatus }) }),
+      },
+    },
+    async (request) => {
+      const { id, status } = await findMine(deps, identityOf(request).personId, request.params.tenant)
+      return { id, status }
+    },
+  )
+}
+
+/** The tenants of the signed-in person. */
+export const tenantRoutes = (app: App, deps: ControlDeps): void => {
+  createRoute(app, deps)
+  readRoutes(app, deps)
+}

@@ -1,0 +1,30 @@
+import type { Permission } from '../access/catalogue.ts'
+
+/** Who may call a route. Every route carries exactly one rule; without it the app does not boot. */
+export type AccessRule =
+  | { readonly scope: 'public'; readonly reason: string }
+  | { readonly scope: 'account' }
+  | { readonly scope: 'tenant'; readonly permission: Permission }
+  | { readonly scope: 'platform' }
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: AccessRule
+  }
+}
+
+type RouteConfig = { access: AccessRule }
+
+/** Anybody, signed in or not. `reason` says why that is right; it stands in the list of routes. */
+export const publicRoute = (reason: string): RouteConfig => ({ access: { scope: 'public', reason } })
+
+/** Any signed-in person; no tenant needed. */
+export const accountRoute = (): RouteConfig => ({ access: { scope: 'account' } })
+
+/** A member of the token's tenant whose role grants `permission`; the handler runs with that tenant's database. */
+export const tenantRoute = (permission: Permission): RouteConfig => ({
+  access: { scope: 'tenant', permission },
+})
+
+/** A platform admin. */
+export const platformRoute = (): RouteConfig => ({ access: { scope: 'platform' } })

@@ -1,0 +1,125 @@
+import { finished, Readable } from 'node:stream'
+import type { FastifyRequest, onRequestAsyncHookHandler, RouteHandlerMethod } from 'fastify'
+import type { Grant, Grants } from '../access/grants.ts'
+import type { TenantDb } from '../connection-router/tenant-db.ts'
+import { AppError } from '../kernel/errors.ts'
+import type { AccessRule } from './access-rules.ts'
+import type { App } from './app.ts'
+import { type Authenticate, type Caller, callerOf, type Identity } from './identity.ts'
+
+const identityKey = 'freeholdIdentity'
+const grantKey = 'freeholdGrant'
+const leaseKey = 'freeholdLease'
+
+/** What a handler in the tenant scope works with: one tenant, its database, and who asks. */
+export type TenantScope<Schema> = Readonly<{
+  tenantId: string
+  personId: string
+  db: TenantDb<Schema>
+  caller: Caller
+}>
+
+/** A lease of the connection router, whatever the tables behind it: the shell only carries it. */
+type TenantLease = { readonly tenantId: string; readonly db: unknown; release(): void }
+
+/** Who calls. Throws when the route's rule is `public`: there nobody has been identified. */
+export const identityOf = (request: FastifyRequest): Identity => {
+  const identity = request.getDecorator<Identity | null>(identityKey)
+  if (identity === null) throw new Error('identityOf was called on a route that does not identify its caller')
+  return identity
+}
+
+/** The tenant of this request. Throws outside the tenant scope. */
+export const tenantScopeOf = <Schema>(request: FastifyRequest): TenantScope<Schema> => {
+  const lease = request.getDecorator<(TenantLease & { readonly db: TenantDb<Schema> }) | null>(leaseKey)
+  if (lease === null) throw new Error('the tenant was asked for outside the tenant scope')
+  return {
+    tenantId: lease.tenantId,
+    personId: identityOf(request).personId,
+    db: lease.db,
+    caller: callerOf(request),
+  }
+}
+
+/** Throws unless the grant is for a tenant that can be worked in. */
+const refuseClosedTenant = (grant: Grant): void => {
+  switch (grant.tenantStatus) {
+    case 'active':
+      return
+    case 'pending':
+      throw new AppError('tenant_not_ready', 'The tenant is still being built; try again in a few seconds.')
+    case 'suspended':
+      throw new AppError('tenant_suspended', 'This tenant is suspended; ask its operator.')
+    case 'deleted':
+      throw new AppError('gone', 'This tenant was deleted.')
+  }
+}
+
+const enterTenant = async (
+  grants: Grants,
+  identity: Identity,
+  rule: AccessRule & { scope: 'tenant' },
+): Promise<Grant> => {
+  if (identity.tenantId === null) {
+    throw new AppError(
+      'tenant_required',
+      'Choose a tenant with POST /auth/switch, then use the token it gives.',
+    )
+  }
+  const grant = await grants.grant(identity.tenantId, identity.personId)
+  if (grant === undefined) throw new AppError('forbidden', 'You are not an active member of this tenant.')
+  refuseClosedTenant(grant)
+  if (!grant.permissions.has(rule.permission)) {
+    throw new AppError(
+      'forbidden',
+      `Your role ${grant.role} does not have the permission ${rule.permission}.`,
+    )
+  }
+  return grant
+}
+
+export type Guards = {
+  /** The hook that runs before anything else of a route, the body included, and admits only whom the rule names. */
+  admit(rule: AccessRule): onRequestAsyncHookHandler
+  /** Gives the handler the tenant's lease and takes it back when the handler, or the stream it returned, is done. */
+  withTenant(handler: RouteHandlerMethod): RouteHandlerMethod
+}
+
+/** Prepares `app` to carry identity and lease on its requests, and returns the guards for the route ledger. */
+export const createGuards = (
+  app: App,
+  deps: { authenticate: Authenticate; grants: Grants; lease: (tenantId: string) => Promise<TenantLease> },
+): Guards => {
+  for (const key of [identityKey, grantKey, leaseKey]) app.decorateRequest(key, null)
+  return {
+    admit: (rule) => async (request) => {
+      if (rule.scope === 'public') return
+      const identity = await deps.authenticate(request)
+      if (rule.scope === 'platform' && !identity.platformAdmin) {
+        throw new AppError('forbidden', 'Only platform admins may do this.')
+      }
+      if (rule.scope === 'tenant') {
+        request.setDecorator(grantKey, await enterTenant(deps.grants, identity, rule))
+      }
+      request.setDecorator(identityKey, identity)
+    },
+    withTenant: (handler) =>
+      async function withTenant(request, reply) {
+        const grant = request.getDecorator<Grant | null>(grantKey)
+        if (grant === null) throw new Error('a tenant handler ran without its guard')
+        const lease = await deps.lease(grant.tenantId)
+        request.setDecorator(leaseKey, lease)
+        let streaming = false
+        try {
+          const answer: unknown = await handler.call(this, request, reply)
+          if (answer instanceof Readable) {
+            streaming = true
+            finished(answer, () => lease.release())
+          }
+          return answer
+        } finally {
+          if (!streaming) lease.release()
+        }
+      },
+  }
+}

@@ -1,0 +1,59 @@
+import type { FastifyRequest } from 'fastify'
+import type { Grants } from '../access/grants.ts'
+import type { Clock } from '../kernel/clock.ts'
+import { AppError } from '../kernel/errors.ts'
+import type { AccessTokens } from './access-tokens.ts'
+
+/** Who calls: proved by the access token and the session behind it. */
+export type Identity = Readonly<{
+  personId: string
+  sessionId: string
+  /** The tenant chosen in the token; whether the person may enter it is decided by the tenant scope. */
+  tenantId: string | null
+  platformAdmin: boolean
+}>
+
+/** What an audit entry and a session keep of the caller. */
+export type Caller = Readonly<{ address: string; userAgent: string | null; requestId: string }>
+
+export const callerOf = (request: FastifyRequest): Caller => ({
+  address: request.ip,
+  userAgent: request.headers['user-agent']?.slice(0, 500) ?? null,
+  requestId: request.id,
+})
+
+const bearer = /^Bearer ([\x21-\x7e]{1,4096})$/i
+
+/** The one bearer token of a request. Two headers, or a header that is no bearer token, are refused, never skipped. */
+const bearerToken = (request: FastifyRequest): string => {
+  const raw = request.raw.rawHeaders
+  let headers = 0
+  for (let i = 0; i < raw.length; i += 2) if (raw[i]?.toLowerCase() === 'authorization') headers += 1
+  const token = bearer.exec(request.headers.authorization ?? '')?.[1]
+  if (headers !== 1 || token === undefined) {
+    throw new AppError(
+      'unauthenticated',
+      'Send one header "Authorization: Bearer <access token>"; sign in to get a token.',
+    )
+  }
+  return token
+}
+
+/** Answers who calls, or throws `unauthenticated` or `token_expired`. */
+export type Authenticate = (request: FastifyRequest) => Promise<Identity>
+
+export const createAuthenticate =
+  (tokens: AccessTokens, grants: Grants, clock: Clock): Authenticate =>
+  async (request) => {
+    const claims = await tokens.verify(bearerToken(request))
+    const session = await grants.session(claims.sid)
+    if (session === undefined || session.personId !== claims.sub || session.expiresAt <= clock.now()) {
+      throw new AppError('unauthenticated', 'The session has ended; sign in again.')
+    }
+    return Object.freeze({
+      personId: session.personId,
+      sessionId: session.sessionId,
+      tenantId: claims.tid ?? null,
+      platformAdmin: session.platformAdmin,
+    })
+  }

@@ -1,0 +1,124 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { AppError, type ErrorCode, errorCatalogue, type FieldError } from '../kernel/errors.ts'
+import type { App } from './app.ts'
+
+/** What Fastify calls its own refusals, in our words. Everything else below 500 counts as `validation_failed`. */
+const fastifyCodes: Record<string, { code: ErrorCode; detail: string }> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: {
+    code: 'unsupported_media_type',
+    detail: 'Send the body as application/json.',
+  },
+  FST_ERR_CTP_BODY_TOO_LARGE: {
+    code: 'payload_too_large',
+    detail: 'The request body is too large; send less at once.',
+  },
+  FST_ERR_CTP_EMPTY_JSON_BODY: {
+    code: 'validation_failed',
+    detail: 'The body is empty; send a JSON object.',
+  },
+  FST_ERR_CTP_INVALID_JSON_BODY: { code: 'validation_failed', detail: 'The body is not valid JSON.' },
+  FST_ERR_HANDLER_TIMEOUT: {
+    code: 'overloaded',
+    detail: 'The request took too long; try again in a moment.',
+  },
+}
+
+/** Postgres refuses what no schema can: text with a zero byte, or bytes that are no UTF-8. */
+const badText = new Set(['22021', '22P05'])
+/** Cut off by the server: statement or idle timeout, lock timeout, deadlock, serialization. */
+const tryAgain = new Set(['57014', '25P03', '55P03', '40P01', '40001'])
+/** Gone or full: shutting down, crashed, too many connections, the connection itself. */
+const unavailable = /^(57P0[1-5]|53300|08...|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT)$/
+
+type Validation = { instancePath: string; message?: string; params: Record<string, unknown> }
+
+const fieldErrors = (error: FastifyError): FieldError[] =>
+  (error.validation as Validation[] | undefined)?.slice(0, 20).map(({ instancePath, message, params }) => {
+    const extra = params.additionalProperty ?? params.missingProperty
+    return {
+      path: extra === undefined ? instancePath : `${instancePath}/${String(extra)}`,
+      message: params.additionalProperty === undefined ? (message ?? 'is not valid') : 'is not a known field',
+    }
+  }) ?? []
+
+const fromFastify = (error: FastifyError): AppError | undefined => {
+  if (error.validation !== undefined) {
+    const errors = fieldErrors(error)
+    const first = errors[0]
+    const where = error.validationContext ?? 'body'
+    const detail =
+      first === undefined ? 'The request is not valid.' : `${where}${first.path} ${first.message}.`
+    return new AppError('validation_failed', detail, { errors, cause: error })
+  }
+  const known = fastifyCodes[error.code ?? '']
+  if (known !== undefined) return new AppError(known.code, known.detail, { cause: error })
+  const status = error.statusCode ?? 500
+  if (status >= 400 && status < 500) {
+    return new AppError('validation_failed', 'The request is not valid.', { cause: error })
+  }
+  return undefined
+}
+
+const fromDatabase = (error: unknown): AppError | undefined => {
+  const code = (error as { code?: unknown } | null)?.code
+  if (typeof code !== 'string') return undefined
+  if (badText.has(code)) {
+    return new AppError('validation_failed', 'The request holds text that cannot be stored.', {
+      cause: error,
+    })
+  }
+  if (tryAgain.has(code)) {
+    return new AppError('overloaded', 'The database was too busy; try again in a moment.', { cause: error })
+  }
+  if (unavailable.test(code)) {
+    return new AppError('database_unavailable', 'The database cannot be reached; try again in a moment.', {
+      cause: error,
+    })
+  }
+  return undefined
+}
+
+/** Any error as the one that the caller gets to see. What is not meant for callers becomes `internal`. */
+export const toAppError = (error: unknown): AppError => {
+  if (error instanceof AppError) return error
+  const known = error instanceof Error ? fromFastify(error as FastifyError) : undefined
+  return (
+    known ??
+    fromDatabase(error) ??
+    new AppError('internal', 'Something went wrong on our side; tell us the request id.', { cause: error })
+  )
+}
+
+/** Answers with this error and logs what is our fault. */
+export const sendProblem = (request: FastifyRequest, reply: FastifyReply, error: AppError): FastifyReply => {
+  if (error.status >= 500) {
+    request.log.error({ err: error }, 'the request failed')
+  }
+  if (error.retryAfter !== undefined) reply.header('retry-after', String(error.retryAfter))
+  if (error.status === 401) reply.header('www-authenticate', 'Bearer')
+  return reply
+    .code(error.status)
+    .type('application/problem+json')
+    .serializer((body) => JSON.stringify(body))
+    .send({
+      type: `urn:freehold:problem:${error.code}`,
+      title: errorCatalogue[error.code].title,
+      status: error.status,
+      detail: error.message,
+      code: error.code,
+      requestId: request.id,
+      ...(error.errors === undefined ? {} : { errors: error.errors }),
+    })
+}
+
+/** Every error and every unknown address is answered as application/problem+json (RFC 9457). */
+export const registerProblems = (app: App): void => {
+  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, toAppError(error)))
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      request,
+      reply,
+      new AppError('not_found', 'There is nothing at this address; see /docs for what there is.'),
+    ),
+  )
+}

@@ -1,0 +1,91 @@
+import { LRUCache } from 'lru-cache'
+
+type Entry<V> = { value: V | undefined }
+
+export type CachedLookupOptions<V> = {
+  find: (key: string) => Promise<V | undefined>
+  /** How many answers are kept; the least recently used goes first. */
+  max: number
+  /** Milliseconds a found answer is kept when no invalidation comes: the backstop, not the rule. */
+  ttlMs: number
+  /** Milliseconds a "there is none" is kept, and how many of them: a flood of made-up keys stays bounded. */
+  missingTtlMs: number
+  missingMax: number
+  /** False while invalidations may be lost: then every answer is looked up again. */
+  isFresh: () => boolean
+}
+
+/**
+ * Answers of a slow look-up, kept in bounded memory. Callers that ask for the same key at once share one look-up; an
+ * invalidation during a look-up makes it start again, so an answer read before the change is never kept or returned.
+ */
+export class CachedLookup<V> {
+  readonly #options: CachedLookupOptions<V>
+  readonly #found: LRUCache<string, Entry<V>>
+  readonly #missing: LRUCache<string, true>
+  readonly #running = new Map<string, { result: Promise<V | undefined>; stale: boolean }>()
+
+  constructor(options: CachedLookupOptions<V>) {
+    this.#options = options
+    this.#found = new LRUCache({ max: options.max, ttl: options.ttlMs })
+    this.#missing = new LRUCache({ max: options.missingMax, ttl: options.missingTtlMs })
+  }
+
+  /** The remembered answer, without any look-up: undefined when there is none or it may be out of date. */
+  peek(key: string): V | undefined {
+    return this.#options.isFresh() ? this.#found.get(key)?.value : undefined
+  }
+
+  async get(key: string): Promise<V | undefined> {
+    if (this.#options.isFresh()) {
+      const entry = this.#found.get(key)
+      if (entry !== undefined) return entry.value
+      if (this.#missing.has(key)) return undefined
+    }
+    const running = this.#running.get(key)
+    if (running !== undefined && !running.stale) return running.result
+    const started: { result: Promise<V | undefined>; stale: boolean } = {
+      result: Promise.resolve(undefined),
+      stale: false,
+    }
+    this.#running.set(key, started)
+    started.result = this.#lookUp(key, started)
+    return started.result
+  }
+
+  async #lookUp(key: string, started: { stale: boolean }): Promise<V | undefined> {
+    try {
+      const value = await this.#options.find(key)
+      if (!started.stale) {
+        if (value === undefined) this.#missing.set(key, true)
+        else this.#found.set(key, { value })
+        return value
+      }
+    } finally {
+      if (this.#running.get(key) === started) this.#running.delete(key)
+    }
+    return this.get(key)
+  }
+
+  invalidate(key: string): void {
+    this.#found.delete(key)
+    this.#missing.delete(key)
+    const running = this.#running.get(key)
+    if (running !== undefined) running.stale = true
+  }
+
+  /** Forgets every remembered answer for which `matches` holds. Look-ups under way start again. */
+  invalidateWhere(matches: (key: string, value: V | undefined) => boolean): void {
+    for (const [key, entry] of this.#found.entries()) if (matches(key, entry.value)) this.#found.delete(key)
+    this.#missing.clear()
+    for (const running of this.#running.values()) running.stale = true
+  }
+
+  invalidateAll(): void {
+    this.invalidateWhere(() => true)
+  }
+
+  get size(): number {
+    return this.#found.size
+  }
+}

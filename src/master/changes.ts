@@ -1,0 +1,105 @@
+import pg from 'pg'
+import type { Logger } from '../kernel/log.ts'
+import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.ts'
+
+const channel = 'freehold_changes'
+const heartbeatMs = 500
+/** Without a heartbeat of our own for this long, changes may have been missed. */
+export const silenceMs = 2_000
+const reconnectMs = 250
+
+/** The master's change notifications as one node hears them. */
+export type ChangeFeed = {
+  /** False while changes may be missed: whoever remembers answers must read through. */
+  isFresh(): boolean
+  close(): Promise<void>
+}
+
+export type ChangeHandlers = {
+  /** One change, e.g. `tenant:<id>`; see migrations-master. */
+  onChange: (change: string) => void
+  /** Changes may have been missed: forget everything. */
+  onGap: () => void
+}
+
+/** One connection's life: listens, sends itself heartbeats, and resolves when it is over. */
+const listenOnce = async (
+  client: pg.Client,
+  heard: { at: number },
+  handlers: ChangeHandlers,
+  onReady: () => void,
+): Promise<void> => {
+  const over = new Promise<void>((resolve) => {
+    client.on('end', resolve)
+    client.on('error', () => resolve())
+  })
+  const node = `beat:${crypto.randomUUID()}`
+  client.on('notification', ({ payload = '' }) => {
+    if (payload === node) heard.at = performance.now()
+    else if (!payload.startsWith('beat:')) handlers.onChange(payload)
+  })
+  await client.connect()
+  await client.query(`listen ${channel}`)
+  // Whatever changed before LISTEN took effect was not heard.
+  handlers.onGap()
+  heard.at = performance.now()
+  onReady()
+  const beat = setInterval(() => {
+    if (performance.now() - heard.at > silenceMs) client.connection.stream.destroy()
+    else client.query('select pg_notify($1, $2)', [channel, node]).catch(() => {})
+  }, heartbeatMs)
+  try {
+    await over
+  } finally {
+    clearInterval(beat)
+  }
+}
+
+/**
+ * Listens for changes in the master on a connection of its own, with a heartbeat through the same channel, so that a
+ * half-open socket or a silent server shows within two seconds. Reconnects until closed. Resolves once it listens.
+ */
+export const openChangeFeed = async (
+  address: PostgresAddress,
+  handlers: ChangeHandlers,
+  log: Logger,
+): Promise<ChangeFeed> => {
+  const heard = { at: Number.NEGATIVE_INFINITY }
+  let closing = false
+  let client: pg.Client | undefined
+  let lost = false
+  const ready = Promise.withResolvers<void>()
+  const run = async (): Promise<void> => {
+    while (!closing) {
+      client = new pg.Client({
+        ...clientOptions(address),
+        application_name: 'freehold changes',
+        keepAlive: true,
+      })
+      try {
+        await listenOnce(client, heard, handlers, () => {
+          if (lost) log.info('the change channel is back')
+          lost = false
+          ready.resolve()
+        })
+      } catch (error) {
+        if (!lost) log.warn({ err: error }, 'the change channel cannot be opened; caches are read through')
+      }
+      if (closing) return
+      if (!lost) log.warn('the change channel was lost; caches are read through after 2 s')
+      lost = true
+      client.end().catch(() => {})
+      await new Promise((resolve) => setTimeout(resolve, reconnectMs))
+    }
+  }
+  const finished = run()
+  await ready.promise
+  return {
+    isFresh: () => performance.now() - heard.at <= silenceMs,
+    close: async () => {
+      closing = true
+      await client?.end().catch(() => {})
+      await finished
+    },
+  }
+}

@@ -1,0 +1,5 @@
+/** True when Postgres refused a row because of this unique constraint or index (SQLSTATE 23505). */
+export const isUniqueViolation = (error: unknown, constraint: string): boolean => {
+  const { code, constraint: broken } = (error ?? {}) as { code?: unknown; constraint?: unknown }
+  return code === '23505' && broken === constraint
+}

@@ -1,0 +1,38 @@
+import { isUuid } from '../kernel/ids.ts'
+import type { MasterDb } from './master.ts'
+
+const tenantsWithDeed = (db: MasterDb) =>
+  db
+    .selectFrom('tenants')
+    .leftJoin('databases', 'databases.id', 'tenants.database_id')
+    .leftJoin('clusters', 'clusters.id', 'databases.cluster_id')
+    .select([
+      'tenants.id',
+      'tenants.slug',
+      'tenants.name',
+      'tenants.status',
+      'tenants.plan',
+      'tenants.region',
+      'tenants.tier',
+      'tenants.created_at',
+      'databases.name as database',
+      'databases.schema_version',
+      'clusters.name as cluster',
+    ])
+
+/** A tenant as operators see it: with the database it holds and where that is. */
+export type ListedTenant = Awaited<ReturnType<typeof listTenants>>[number]
+
+/** All tenants, newest first, beginning after the one with id `after`. */
+export const listTenants = (db: MasterDb, page: { limit: number; after: string | undefined }) =>
+  tenantsWithDeed(db)
+    .$if(page.after !== undefined, (query) => query.where('tenants.id', '<', page.after ?? ''))
+    .orderBy('tenants.id', 'desc')
+    .limit(page.limit)
+    .execute()
+
+/** One tenant by id or slug, or undefined. */
+export const findTenant = (db: MasterDb, idOrSlug: string) =>
+  tenantsWithDeed(db)
+    .where(isUuid(idOrSlug) ? 'tenants.id' : 'tenants.slug', '=', idOrSlug)
+    .executeTakeFirst()

@@ -1,0 +1,41 @@
+import { type Kysely, sql } from 'kysely'
+import type { TaskName, Tasks } from './tasks.ts'
+
+export type EnqueueOptions = {
+  /** Jobs with one key coalesce: a waiting one is replaced; one that already runs is followed by this one. */
+  jobKey?: string
+  /** Not before this time; default now. */
+  runAt?: Date
+  /** Attempts before the job is given up, with exponential pauses between them; default 25, about three days. */
+  maxAttempts?: number
+  /** Jobs in one queue run one after another, over all nodes. */
+  queue?: string
+}
+
+/**
+ * Adds a job inside the caller's transaction: it runs when that commits, and never when it rolls back. A `jobKey` makes
+ * transactions with the same key wait for one another from here to their commit, so enqueue last.
+ */
+export const enqueue = async <DB, Name extends TaskName>(
+  trx: Kysely<DB>,
+  task: Name,
+  payload: Tasks[Name],
+  options: EnqueueOptions = {},
+): Promise<void> => {
+  await sql`
+    select graphile_worker.add_job(
+      identifier => ${task}::text,
+      payload => ${JSON.stringify(payload)}::json,
+      queue_name => ${options.queue ?? null}::text,
+      run_at => ${options.runAt ?? null}::timestamptz,
+      max_attempts => ${options.maxAttempts ?? null}::int,
+      job_key => ${options.jobKey ?? null}::text)`.execute(trx)
+}
+
+/** The keys among `jobKeys` for which a job waits or runs; what has used up its attempts counts as neither. */
+export const queuedJobKeys = async <DB>(db: Kysely<DB>, jobKeys: readonly string[]): Promise<Set<string>> => {
+  const { rows } = await sql<{ key: string }>`
+    select key from graphile_worker.jobs
+     where key = any(${jobKeys}::text[]) and (attempts < max_attempts or locked_at is not null)`.execute(db)
+  return new Set(rows.map((row) => row.key))
+}

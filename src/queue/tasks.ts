@@ -1,0 +1,25 @@
+/**
+ * Every task the workers know, with its payload. Payloads carry ids and nothing else: a tenant's data stays in the
+ * tenant's own database, and what a task needs to know it reads when it runs.
+ */
+export type Tasks = {
+  'refill-spares': Record<string, never>
+  'provision-tenant': { tenantId: string }
+  'erase-database': { databaseId: string }
+  'migrate-databases': Record<string, never>
+  reconcile: Record<string, never>
+}
+
+type FreeholdTasks = Tasks
+
+export type TaskName = keyof Tasks
+
+/** What runs each task. A handler may be called again with the same payload at any time, also while it still runs. */
+export type TaskHandlers = { [Name in TaskName]: (payload: Tasks[Name]) => Promise<void> }
+
+declare global {
+  namespace GraphileWorker {
+    /** graphile-worker types its own calls from this interface. */
+    interface Tasks extends FreeholdTasks {}
+  }
+}

@@ -1,0 +1,4 @@
+import packageFile from '../package.json' with { type: 'json' }
+
+/** The release this code belongs to. */
+export const version: string = packageFile.version

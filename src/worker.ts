@@ -1,0 +1,147 @@
+import type { Runner } from 'graphile-worker'
+import type { Logger } from './kernel/log.ts'
+import type { Master } from './master/master.ts'
+import { enqueue } from './queue/enqueue.ts'
+import { lockingWorkers, unlockWorkers } from './queue/locked-workers.ts'
+import { runTasks } from './queue/run-tasks.ts'
+import type { TaskHandlers } from './queue/tasks.ts'
+import type { HeldLock } from './tenant-manager/live-locks.ts'
+import type { TenantManager } from './tenant-manager/tenant-manager.ts'
+
+/** What a worker needs of the service. */
+export type WorkerDeps = { master: Master; manager: TenantManager; log: Logger }
+
+export type Worker = {
+  /** True while it takes jobs. */
+  ready(): boolean
+  /** Takes no new jobs, and resolves when the running ones have ended. Safe twice. */
+  stop(): Promise<void>
+}
+
+/** Jobs at once in one process; provisioning waits on Postgres, not on us. */
+const concurrency = 4
+
+/** Longest time until the jobs of a killed worker run again; by itself graphile-worker waits four hours. */
+const livenessInterval = 10_000
+
+const workerLock = (workerId: string): string => `worker:${workerId}`
+
+/** Every task of the installation. */
+const taskHandlers = ({ manager, log }: WorkerDeps): TaskHandlers => ({
+  'refill-spares': () => manager.refillSpares(),
+  'provision-tenant': ({ tenantId }) => manager.provisionTenant(tenantId),
+  'erase-database': ({ databaseId }) => manager.eraseDatabase(databaseId),
+  'migrate-databases': async () => {
+    await manager.migrateDatabases()
+  },
+  reconcile: async () => {
+    const { repaired, remaining } = await manager.repair()
+    for (const { kind, subject, message } of repaired) log.info({ kind, subject }, `repaired: ${message}`)
+    for (const { kind, subject, severity, message } of remaining) {
+      log[severity === 'problem' ? 'warn' : 'info']({ kind, subject }, message)
+    }
+  },
+})
+
+/** Gives the jobs of killed workers back to the queue. The lock of a live worker is in place before its first job. */
+const unlockDeadWorkers = async ({ master, manager, log }: WorkerDeps): Promise<void> => {
+  const ids = await lockingWorkers(master.db)
+  const alive = await manager.locks.whichHeld(ids.map(workerLock))
+  const dead = ids.filter((id) => !alive.has(workerLock(id)))
+  if (dead.length === 0) return
+  await unlockWorkers(master.db, dead)
+  log.warn({ workers: dead.length }, 'the jobs of killed workers were given back to the queue')
+}
+
+/** Keeps the lock that proves this worker alive, also over a lost connection. */
+const createLiveness = ({ manager, log }: WorkerDeps) => {
+  let workerId: string | undefined
+  let lock: HeldLock | undefined
+  const hold = async (): Promise<void> => {
+    if (workerId === undefined || lock?.lost === false) return
+    lock = await manager.locks.tryHold(workerLock(workerId))
+    if (lock === undefined) log.warn('the lock that proves this worker alive is not free yet')
+  }
+  let first: Promise<void> | undefined
+  return {
+    /** Once for all job runners of the process. */
+    begin: (id: string): Promise<void> => {
+      workerId = id
+      first ??= hold().catch((error: unknown) => {
+        first = undefined
+        throw error
+      })
+      return first
+    },
+    hold,
+    end: async (): Promise<void> => lock?.release(),
+  }
+}
+
+/** Calls `work` again and again until stopped; `stop` waits for a call under way. */
+const every = (milliseconds: number, work: () => Promise<void>, log: Logger): (() => Promise<void>) => {
+  let stopped = false
+  let running = Promise.resolve()
+  let timer: NodeJS.Timeout | undefined
+  const next = (): void => {
+    timer = setTimeout(() => {
+      running = work()
+        .catch((error: unknown) => log.warn({ err: error }, 'the look for killed workers failed'))
+        .then(() => (stopped ? undefined : next()))
+    }, milliseconds)
+  }
+  next()
+  return async () => {
+    stopped = true
+    clearTimeout(timer)
+    await running
+  }
+}
+
+/** What every start does first: find what a crash left, and build the spares that are missing. */
+const enqueueStartWork = async ({ master }: WorkerDeps): Promise<void> => {
+  await enqueue(master.db, 'reconcile', {}, { jobKey: 'reconcile', queue: 'reconcile' })
+  await enqueue(master.db, 'refill-spares', {}, { jobKey: 'refill-spares', queue: 'refill-spares' })
+}
+
+/** Starts working on the queue. Resolves when the jobs of killed workers are free again and the first look is queued. */
+export const startWorker = async (deps: WorkerDeps): Promise<Worker> => {
+  const liveness = createLiveness(deps)
+  await unlockDeadWorkers(deps)
+  const runner: Runner = await runTasks({
+    pool: deps.master.pool,
+    log: deps.log,
+    handlers: taskHandlers(deps),
+    concurrency,
+    beforeFirstJob: liveness.begin,
+  })
+  let running = true
+  const ended = runner.promise
+    .catch((error: unknown) => deps.log.error({ err: error }, 'the worker ended with an error'))
+    .finally(() => {
+      running = false
+    })
+  await enqueueStartWork(deps)
+  const stopWatching = every(
+    livenessInterval,
+    async () => {
+      await liveness.hold()
+      await unlockDeadWorkers(deps)
+    },
+    deps.log,
+  )
+  let stopping: Promise<void> | undefined
+  const stop = async (): Promise<void> => {
+    await stopWatching()
+    if (running) await runner.stop()
+    await ended
+    await liveness.end()
+  }
+  return {
+    ready: () => running && stopping === undefined,
+    stop: () => {
+      stopping ??= stop()
+      return stopping
+    },
+  }
+}

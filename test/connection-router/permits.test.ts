@@ -1,0 +1,241 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { ClusterBudget } from '../../src/connection-router/cluster-budget.ts'
+import { Permits } from '../../src/connection-router/permits.ts'
+import { RouterCounters } from '../../src/connection-router/stats.ts'
+import { type ServerConnection, type Slot, TenantPool } from '../../src/connection-router/tenant-pool.ts'
+import type { Clock } from '../../src/kernel/clock.ts'
+
+t.test('a permit given back twice counts once', async (t) => {
+  const permits = new Permits(2)
+  const permit = permits.take('a')
+  permits.take('b')
+  t.equal(permits.take('a'), undefined)
+  permit?.giveBack()
+  permit?.giveBack()
+  t.equal(permits.free, 1)
+  t.equal(permits.held('a'), 0)
+  t.equal(permits.held('b'), 1)
+})
+
+/** A connection as the books should see it: it opens, fails, closes and dies when the test says so. */
+class ModelConnection implements ServerConnection {
+  readonly pool: TenantPool<ModelConnection>
+  reusable = true
+  state: 'opening' | 'open' | 'failed' | 'ended' = 'opening'
+  closing = false
+  holders = 0
+  readonly #opened = Promise.withResolvers<void>()
+  readonly #events: { broken(): void; ended(): void }
+
+  constructor(pool: TenantPool<ModelConnection>, events: { broken(): void; ended(): void }) {
+    this.pool = pool
+    this.#events = events
+  }
+
+  open(): Promise<void> {
+    return this.#opened.promise
+  }
+
+  close(): void {
+    this.closing = true
+  }
+
+  succeed(): void {
+    this.state = 'open'
+    this.#opened.resolve()
+  }
+
+  fail(): void {
+    this.state = 'failed'
+    this.#opened.reject(new Error('refused'))
+  }
+
+  end(): void {
+    const [opening, closing] = [this.state === 'opening', this.closing]
+    this.state = 'ended'
+    this.reusable = false
+    if (opening) this.#opened.reject(new Error('died'))
+    else if (!closing) this.#events.broken()
+    this.#events.ended()
+    this.#events.ended()
+  }
+}
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+class Simulation {
+  readonly budget: number
+  readonly tenantMax: number
+  readonly connections: ModelConnection[] = []
+  readonly held: Slot<ModelConnection>[] = []
+  waiting = 0
+  nowMs = 1_000_000
+  readonly #pools = new Map<string, TenantPool<ModelConnection>>()
+  readonly #cluster: ClusterBudget<ModelConnection>
+  #epoch = 0
+
+  constructor(budget: number, tenantMax: number) {
+    this.budget = budget
+    this.tenantMax = tenantMax
+    const clock: Clock = { now: () => new Date(this.nowMs) }
+    this.#cluster = new ClusterBudget<ModelConnection>({
+      ...{ clusterId: 'main', budget, tenantMaxConnections: tenantMax, clock },
+      counters: new RouterCounters(),
+      connect: (pool, events) => {
+        const connection = new ModelConnection(pool, events)
+        this.connections.push(connection)
+        return connection
+      },
+      onEmpty: () => {},
+    })
+  }
+
+  get alive(): ModelConnection[] {
+    return this.connections.filter(({ state }) => state !== 'ended')
+  }
+
+  acquire(tenantId: string): void {
+    const pool = this.#pools.get(tenantId) ?? this.#newPool(tenantId)
+    this.waiting += 1
+    const done = (): void => {
+      this.waiting -= 1
+    }
+    this.#cluster.acquire(pool, { timeoutMs: 1_000_000 }).then(
+      (slot) => {
+        done()
+        slot.connection.holders += 1
+        if (slot.pool !== pool) throw new Error('a connection of another pool')
+        this.held.push(slot)
+      },
+      () => done(),
+    )
+  }
+
+  release(which: number, reusable: boolean): void {
+    const [slot] = this.held.splice(which % Math.max(1, this.held.length), 1)
+    if (slot === undefined) return
+    slot.connection.holders -= 1
+    slot.connection.reusable &&= reusable
+    this.#cluster.release(slot)
+  }
+
+  retire(tenantId: string): void {
+    const pool = this.#pools.get(tenantId)
+    if (pool === undefined) return
+    this.#pools.delete(tenantId)
+    this.#cluster.retire(pool)
+  }
+
+  async finish(): Promise<void> {
+    for (let i = 0; i < 1_000 && (this.waiting > 0 || this.held.length > 0); i++) {
+      this.nowMs += 1_000
+      for (const connection of this.alive) {
+        if (connection.state === 'opening') connection.succeed()
+        else if (connection.closing) connection.end()
+      }
+      while (this.held.length > 0) this.release(0, true)
+      await settle()
+      this.check()
+    }
+    const closed = this.#cluster.close()
+    for (let i = 0; i < 10; i++) {
+      for (const connection of this.alive) {
+        if (connection.state === 'opening') connection.succeed()
+        else if (connection.closing) connection.end()
+      }
+      await settle()
+    }
+    await closed
+    this.check()
+    if (this.waiting > 0) throw new Error('someone was forgotten')
+    if (this.#cluster.stats().permitsUsed !== 0) throw new Error('a permit leaked')
+  }
+
+  check(): void {
+    const { permitsUsed, waiters } = this.#cluster.stats()
+    if (permitsUsed !== this.alive.length)
+      throw new Error(`${permitsUsed} permits, ${this.alive.length} connections`)
+    if (permitsUsed > this.budget) throw new Error('over the budget')
+    const most = Math.min(this.tenantMax, Math.max(1, Math.floor(this.budget * 0.75)))
+    const perTenant = Map.groupBy(this.alive, ({ pool }) => pool.tenantId)
+    for (const [, own] of perTenant) if (own.length > most) throw new Error('over the maximum of a tenant')
+    if (this.connections.some(({ holders }) => holders > 1)) throw new Error('two holders of one connection')
+    if (waiters !== this.waiting) throw new Error(`${waiters} in the queue, ${this.waiting} wait`)
+  }
+
+  #newPool(tenantId: string): TenantPool<ModelConnection> {
+    this.#epoch += 1
+    const address = { host: '', port: 0, database: '', user: '', password: '', ssl: 'disable' } as const
+    const placement = {
+      tenantId,
+      status: 'active',
+      databaseId: '',
+      clusterId: 'main',
+      epoch: this.#epoch,
+    } as const
+    const pool = new TenantPool<ModelConnection>({
+      placement: { ...placement, credentialVersion: 1, address },
+      identity: `${tenantId}/${this.#epoch}`,
+      lookup: this.#epoch,
+    })
+    this.#pools.set(tenantId, pool)
+    return pool
+  }
+}
+
+const tenants = fc.constantFrom('a', 'b', 'c', 'd', 'e')
+const which = fc.nat(30)
+const step = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('acquire' as const), tenant: tenants }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('release' as const), which, reusable: fc.boolean() }),
+  },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('succeed' as const), which }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('fail' as const), which }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('end' as const), which }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('die' as const), which }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('retire' as const), tenant: tenants }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('later' as const), ms: fc.nat(400) }) },
+)
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
+
+const pick = <T>(from: readonly T[], which: number): T | undefined => from[which % Math.max(1, from.length)]
+
+const run = (simulation: Simulation, action: Step): void => {
+  const { alive } = simulation
+  const opening = alive.filter(({ state }) => state === 'opening')
+  const closing = alive.filter((connection) => connection.closing)
+  if (action.kind === 'acquire') simulation.acquire(action.tenant)
+  else if (action.kind === 'release') simulation.release(action.which, action.reusable)
+  else if (action.kind === 'succeed') pick(opening, action.which)?.succeed()
+  else if (action.kind === 'fail') pick(opening, action.which)?.fail()
+  else if (action.kind === 'end') pick(closing, action.which)?.end()
+  else if (action.kind === 'die') pick(alive, action.which)?.end()
+  else if (action.kind === 'retire') simulation.retire(action.tenant)
+  else simulation.nowMs += action.ms
+}
+
+t.test(
+  'in every sequence of opening, failing, closing, dying and stealing, permits are the connections',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 80 }),
+        fc.integer({ min: 1, max: 6 }),
+        fc.integer({ min: 1, max: 8 }),
+        async (steps, budget, tenantMax) => {
+          const simulation = new Simulation(budget, tenantMax)
+          for (const action of steps) {
+            run(simulation, action)
+            await settle()
+            simulation.check()
+          }
+          await simulation.finish()
+        },
+      ),
+      { numRuns: 400 },
+    )
+  },
+)
