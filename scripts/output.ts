@@ -19,6 +19,9 @@ export const print = (text: string): void => {
 
 export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2))
 
+/** `1 tenant`, `2 tenants`. */
+export const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`
+
 export type Column<Row> = { title: string; value: (row: Row) => string }
 
 /** Longest value in a table on a terminal; elsewhere nothing is cut. */

@@ -12,29 +12,63 @@ import { type Grounds, openService, type Service } from './service.ts'
 import { startSummary } from './summary.ts'
 import { startWorker, type Worker } from './worker.ts'
 
-/** The steps of an orderly end, run last opened first. A step that fails is logged and does not stop the others. */
-type Closers = (() => Promise<void>)[]
+/** One start of Freehold, from its first part to its end. */
+type Run = {
+  readonly config: Config
+  readonly log: Logger
+  /** The steps of an orderly end, run last opened first. A step that fails is logged and does not stop the others. */
+  readonly closers: (() => Promise<void>)[]
+  stopping: boolean
+  /** Called when the embedded server ends without being asked to. */
+  readonly onLost: (why: string) => void
+}
 
 /** Load balancers see `not ready` for this long before the listener closes. A person at Ctrl-C does not wait for them. */
 const drainMs = 500
 
-const openGrounds = async (
-  config: Config,
-  log: Logger,
-  closers: Closers,
-  onLost: (why: string) => void,
-): Promise<Grounds> => {
+/** A connection kept alive by its client has nothing to say while we close: looked for this often. */
+const idleCheckMs = 50
+
+/** What a start that was told to stop half-way throws: no news to anybody. */
+class Stopped extends Error {}
+
+/**
+ * Waits for a part of the start. Its closer stands before the part does: a stop half-way waits until it is there, closes it,
+ * and the start goes no further.
+ */
+const open = async <T>(
+  run: Run,
+  opening: Promise<T>,
+  close: (part: T) => Promise<unknown> = async () => {},
+): Promise<T> => {
+  run.closers.push(async () => {
+    const opened = await opening.then(
+      (part) => ({ part }),
+      () => undefined,
+    )
+    if (opened !== undefined) await close(opened.part)
+  })
+  const part = await opening
+  if (run.stopping) throw new Stopped()
+  return part
+}
+
+const openGrounds = async (run: Run): Promise<Grounds> => {
+  const { config, log, onLost } = run
   if (config.external !== undefined) {
     if (config.masterKey === undefined)
       throw new OperatorError('MASTER_KEY is required with MASTER_DATABASE_URL')
     return { ...config.external, masterKey: config.masterKey }
   }
-  const postgres = await startEmbeddedPostgres({
-    dataDir: config.dataDir,
-    onLog: (line) => log.debug({ line }, 'postgres'),
-    onExit: onLost,
-  })
-  closers.push(() => postgres.stop())
+  const postgres = await open(
+    run,
+    startEmbeddedPostgres({
+      dataDir: config.dataDir,
+      onLog: (line) => log.debug({ line }, 'postgres'),
+      onExit: onLost,
+    }),
+    (server) => server.stop(),
+  )
   return {
     master: postgres.master,
     provisioner: postgres.provisioner,
@@ -98,78 +132,97 @@ const listen = async (app: App, config: Config): Promise<string> => {
   return config.port === 0 ? `http://${config.host}:${port}` : config.publicUrl
 }
 
-const start = async (
-  config: Config,
-  log: Logger,
-  closers: Closers,
-  state: { stopping: boolean },
-  onLost: (why: string) => void,
-): Promise<void> => {
+/**
+ * Lets requests under way finish. Their connections are closed as soon as they idle: by themselves they would stay open
+ * as long as their clients like.
+ */
+const closeApp = async (app: App): Promise<void> => {
+  const timer = setInterval(() => app.server.closeIdleConnections(), idleCheckMs)
+  try {
+    await app.close()
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+const openWorker = async (run: Run, service: Service): Promise<Worker> => {
+  // The first tenants shall find a database; later refills are the worker's.
+  const { spares } = await open(run, service.manager.startFacts())
+  if (spares === 0) await open(run, service.manager.refillSpares())
+  return open(run, startWorker(service), (worker) => worker.stop())
+}
+
+const start = async (run: Run): Promise<void> => {
+  const { config, log } = run
   const began = performance.now()
-  const grounds = await openGrounds(config, log, closers, onLost)
-  const service = await openService(config, grounds, log)
-  closers.push(() => service.close())
-  let worker: Worker | undefined
-  if (config.role !== 'api') {
-    // The first tenants shall find a database; later refills are the worker's.
-    if ((await service.manager.startFacts()).spares === 0) await service.manager.refillSpares()
-    worker = await startWorker(service)
-    closers.push(() => worker?.stop() ?? Promise.resolve())
-  }
-  let address = ''
-  if (config.role !== 'worker') {
-    const ready = createReadiness(readyChecks(service, worker), () => state.stopping)
-    const { app } = await buildApp(service, ready)
-    closers.push(() => app.close())
-    address = await listen(app, config)
-  }
-  const seconds = (performance.now() - began) / 1000
-  if (address === '') return log.info({ seconds }, 'the worker is ready')
-  const { spares, postgres } = await service.manager.startFacts()
-  process.stdout.write(
-    startSummary({ config, address, postgres, seconds, spares, firstAdmin: service.firstAdmin }),
+  const seconds = (): number => (performance.now() - began) / 1000
+  const service = await open(run, openService(config, await openGrounds(run), log), (opened) =>
+    opened.close(),
   )
-  if (service.firstAdmin !== undefined) await service.firstAdminShown()
+  const worker = config.role === 'api' ? undefined : await openWorker(run, service)
+  if (config.role === 'worker') return log.info({ seconds: seconds() }, 'the worker is ready')
+  const ready = createReadiness(readyChecks(service, worker), () => run.stopping)
+  const { app } = await open(run, buildApp(service, ready), (built) => closeApp(built.app))
+  const address = await open(run, listen(app, config))
+  const { spares, postgres } = await open(run, service.manager.startFacts())
+  const { firstAdmin } = service
+  process.stdout.write(startSummary({ config, address, postgres, seconds: seconds(), spares, firstAdmin }))
+  if (firstAdmin !== undefined) await open(run, service.firstAdminShown())
 }
 
 const printMistake = (error: OperatorError): void => {
   for (const line of error.lines) process.stderr.write(`freehold: ${line}\n`)
 }
 
-const run = async (config: Config): Promise<void> => {
-  const log = createLogger(config.logLevel)
-  const closers: Closers = []
-  const state = { stopping: false }
-  let stopped: Promise<void> | undefined
-  const stop = (exitCode: number, drain = 0): Promise<void> => {
-    stopped ??= (async () => {
-      state.stopping = true
-      if (drain > 0) await new Promise((resolve) => setTimeout(resolve, drain))
-      for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) {
-        await closer().catch((error: unknown) => log.error({ err: error }, 'a part did not close cleanly'))
-      }
-      process.exit(exitCode)
-    })()
-    return stopped
+/** For what nobody foresaw: into the log, or in one line to standard error when there is no log. */
+const reportFatal = (log: Logger, error: unknown, what: string): void => {
+  log.fatal({ err: error }, what)
+  if (log.isLevelEnabled('fatal')) return
+  process.stderr.write(`freehold: ${what}: ${error instanceof Error ? error.message : String(error)}\n`)
+}
+
+/** Closes what is open, last opened first, and ends the process. */
+const end = async (run: Run, exitCode: number, drain: number): Promise<never> => {
+  run.stopping = true
+  if (drain > 0) await new Promise((resolve) => setTimeout(resolve, drain))
+  for (let closer = run.closers.pop(); closer !== undefined; closer = run.closers.pop()) {
+    await closer().catch((error: unknown) => run.log.error({ err: error }, 'a part did not close cleanly'))
   }
-  process.on('SIGINT', () => void stop(0))
+  process.exit(exitCode)
+}
+
+const runUntilStopped = async (config: Config): Promise<void> => {
+  const log = createLogger(config.logLevel)
+  let ending: Promise<never> | undefined
+  const stop = (exitCode: number, drain = 0): Promise<never> => {
+    ending ??= end(run, exitCode, drain)
+    return ending
+  }
+  const onLost = (why: string): void => {
+    printMistake(
+      new OperatorError(
+        `its database server went away (${why}); what it said is in ${config.dataDir}/postgres/log. Start Freehold again`,
+      ),
+    )
+    void stop(1)
+  }
+  const run: Run = { config, log, closers: [], stopping: false, onLost }
+  // A closed terminal ends the process like Ctrl-C, or its database server would stay behind.
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => void stop(0))
   process.on('SIGTERM', () => void stop(0, drainMs))
   const crash = (error: unknown): void => {
-    log.fatal({ err: error }, 'an error that nobody handled')
+    reportFatal(log, error, 'an error that nobody handled')
     void stop(1)
   }
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
   try {
-    await start(config, log, closers, state, (why) => {
-      log.fatal({ why }, 'the embedded PostgreSQL ended')
-      void stop(1)
-    })
+    await start(run)
   } catch (error) {
-    // A start that was told to stop half-way fails because its parts are gone: that is no news.
-    if (!state.stopping) {
+    // A start that is stopped half-way fails because its parts are gone.
+    if (!run.stopping) {
       if (error instanceof OperatorError) printMistake(error)
-      else log.fatal({ err: error }, 'Freehold could not start')
+      else reportFatal(log, error, 'Freehold could not start')
     }
     await stop(1)
   }
@@ -177,7 +230,7 @@ const run = async (config: Config): Promise<void> => {
 
 try {
   if (existsSync('.env')) process.loadEnvFile('.env')
-  await run(loadConfig(process.env))
+  await runUntilStopped(loadConfig(process.env))
 } catch (error) {
   if (!(error instanceof OperatorError)) throw error
   printMistake(error)

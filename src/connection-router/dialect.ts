@@ -99,7 +99,6 @@ class TenantDriver implements Driver {
   /** Never throws: a connection that can't roll back is closed, and then the server rolls back. */
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     const tenantConnection = held(connection).connection
-    if (tenantConnection.lost) return
     await tenantConnection.query('rollback', []).catch(() => tenantConnection.spoil())
   }
 

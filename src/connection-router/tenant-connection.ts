@@ -73,9 +73,8 @@ export class TenantConnection {
       this.#events.broken()
     })
     this.#client.once('end', () => this.#end())
-    // When connect() itself throws (a port out of range), the client neither says 'end' nor hears its socket's errors.
+    // When connect() itself throws (a port out of range), the client never says 'end'.
     this.#client.connection.stream.once('close', () => setImmediate(() => this.#end()))
-    this.#client.connection.stream.on('error', () => {})
     this.#client.connection.on('readyForQuery', () => {
       this.#running = false
       this.#onReady?.()
@@ -101,11 +100,6 @@ export class TenantConnection {
     }
     this.#spoiled = true
     throw unavailable(new Error('another database answered'))
-  }
-
-  /** The connection is gone: whatever transaction was open is rolled back by the server. */
-  get lost(): boolean {
-    return this.#lost
   }
 
   /** True when the session is as clean as a new one, so that it may serve someone else. */

@@ -6,7 +6,15 @@ import { isUuid, newId } from '../kernel/ids.ts'
 import type { App } from './app.ts'
 
 /** What an access token says, after every check. Permissions are not in it: they are looked up, so a change acts at once. */
-export type AccessClaims = { sub: string; sid: string; tid?: string; kind: 'user'; jti: string; exp: number }
+export type AccessClaims = {
+  sub: string
+  sid: string
+  tid?: string
+  kind: 'user'
+  jti: string
+  iat: number
+  exp: number
+}
 
 export type AccessTokens = {
   /** A signed token for a session, good for `accessTokenSeconds`. */
@@ -47,6 +55,9 @@ const readKid = (token: string): string => {
   if (alg !== 'EdDSA' || typ !== tokenType || typeof kid !== 'string') throw invalid()
   return kid
 }
+
+/** How far the clocks of two nodes may be apart. */
+const clockSkewSeconds = 10
 
 const isClaims = (payload: unknown): payload is AccessClaims => {
   if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return false
@@ -115,7 +126,7 @@ export const registerAccessTokens = async (
         }
         throw invalid(error)
       }
-      if (!isClaims(payload)) throw invalid()
+      if (!isClaims(payload) || payload.iat > epochSeconds(clock) + clockSkewSeconds) throw invalid()
       return payload
     },
   }

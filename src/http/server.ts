@@ -14,6 +14,9 @@ const requestTimeoutMs = 15_000
 const handlerTimeoutMs = 35_000
 const keepAliveTimeoutMs = 72_000
 
+/** Bodies are JSON in UTF-8 (RFC 8259, 8.1) and nothing else; what says otherwise is refused before it is read. */
+const jsonInUtf8 = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i
+
 /** A Fastify instance with our errors, limits, validation and one log line a request, and no routes yet. */
 export const createServer = (log: Logger): App => {
   const app = Fastify({
@@ -35,6 +38,8 @@ export const createServer = (log: Logger): App => {
     forceCloseConnections: 'idle',
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false },
   }).withTypeProvider() as unknown as App
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(jsonInUtf8, { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
   app.setValidatorCompiler(createValidator())
   app.addSchema(Problem)
   registerProblems(app)

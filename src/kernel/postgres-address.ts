@@ -26,7 +26,8 @@ const tlsModes: Record<string, TlsMode> = {
  * Throws an Error whose message says what is wrong without repeating the address (it holds a password).
  */
 export const parsePostgresUrl = (text: string): PostgresAddress => {
-  const url = URL.parse(text)
+  // libpq allows no host when ?host= names a socket; the URL standard does not.
+  const url = URL.parse(text.replace(/^(postgres(?:ql)?:\/\/[^@/]*@)\//, '$1localhost/'))
   if (url === null || !['postgres:', 'postgresql:'].includes(url.protocol)) {
     throw new Error('must be an address like postgres://user:password@host:5432/database')
   }

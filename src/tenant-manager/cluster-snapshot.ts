@@ -28,9 +28,9 @@ export type PhysicalRole = {
   validUntil: boolean
   /** Settings that the role carries by itself, as `name=value`. */
   settings: string[]
-  /** True when it is a member of the tenants' group in exactly the way it must be. */
+  /** True when it has what the tenants' group is granted. */
   inGroup: boolean
-  /** Roles that it is a member of beside the tenants' group. */
+  /** Roles that it is a member of, and the tenants' group if it may also act as that or admit others. */
   memberOf: string[]
 }
 
@@ -76,8 +76,8 @@ const readRoles = async (client: pg.Client): Promise<(PhysicalRole & { mark: str
               case when r.rolcreaterole then 'createrole' end, case when r.rolreplication then 'replication' end,
               case when r.rolbypassrls then 'bypassrls' end, case when not r.rolinherit then 'noinherit' end], null) as attributes,
             array(select c from pg_db_role_setting s, unnest(s.setconfig) c where s.setrole = r.oid order by c) as settings,
-            exists (select from pg_auth_members m where m.member = r.oid and m.roleid = g.oid
-                       and m.inherit_option and not m.set_option and not m.admin_option) as "inGroup",
+            exists (select from pg_auth_members m
+                     where m.member = r.oid and m.roleid = g.oid and m.inherit_option) as "inGroup",
             array(select distinct pg_get_userbyid(m.roleid)::text from pg_auth_members m
                    where m.member = r.oid
                      and not (m.roleid = g.oid and not m.set_option and not m.admin_option)) as "memberOf",

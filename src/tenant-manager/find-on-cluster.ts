@@ -155,7 +155,7 @@ const findLoginRole = (
   }
   const changes = [
     ...(role.login ? [] : ['it may not log in']),
-    ...(role.inGroup ? [] : ["it is not in the tenants' group as it must be"]),
+    ...(role.inGroup ? [] : ["it is not in the tenants' group"]),
     ...(role.connectionLimit === connectionLimit ? [] : [`its connection limit is ${role.connectionLimit}`]),
     ...(role.validUntil ? ['its password expires'] : []),
     ...(role.settings.length === 0 ? [] : [`it carries settings of its own: ${role.settings.join(', ')}`]),

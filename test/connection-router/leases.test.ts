@@ -175,7 +175,7 @@ world.test('close refuses new leases, waits for those out, and for every socket'
   const lease = await router.lease(a.tenantId)
   await router.use(b.tenantId, (db) => db.selectFrom('canary').selectAll().execute())
   let closed = false
-  const closing = router.close().then(() => {
+  const closing = router.close({ deadlineMs: 600_000 }).then(() => {
     closed = true
   })
   t.equal(await codeOf(router.lease(b.tenantId)), 'overloaded')

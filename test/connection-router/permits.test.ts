@@ -24,6 +24,7 @@ class ModelConnection implements ServerConnection {
   reusable = true
   state: 'opening' | 'open' | 'failed' | 'ended' = 'opening'
   closing = false
+  broken = false
   holders = 0
   readonly #opened = Promise.withResolvers<void>()
   readonly #events: { broken(): void; ended(): void }
@@ -49,6 +50,13 @@ class ModelConnection implements ServerConnection {
   fail(): void {
     this.state = 'failed'
     this.#opened.reject(new Error('refused'))
+  }
+
+  /** Its server is gone; the socket is not closed yet. */
+  break(): void {
+    this.broken = true
+    this.reusable = false
+    this.#events.broken()
   }
 
   end(): void {
@@ -105,6 +113,7 @@ class Simulation {
       (slot) => {
         done()
         slot.connection.holders += 1
+        if (slot.connection.broken || slot.connection.closing) throw new Error('a dead connection')
         if (slot.pool !== pool) throw new Error('a connection of another pool')
         this.held.push(slot)
       },
@@ -196,6 +205,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('fail' as const), which }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('end' as const), which }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('die' as const), which }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('break' as const), which }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('retire' as const), tenant: tenants }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('later' as const), ms: fc.nat(400) }) },
 )
@@ -207,12 +217,14 @@ const run = (simulation: Simulation, action: Step): void => {
   const { alive } = simulation
   const opening = alive.filter(({ state }) => state === 'opening')
   const closing = alive.filter((connection) => connection.closing)
+  const open = alive.filter((connection) => connection.state === 'open' && !connection.closing)
   if (action.kind === 'acquire') simulation.acquire(action.tenant)
   else if (action.kind === 'release') simulation.release(action.which, action.reusable)
   else if (action.kind === 'succeed') pick(opening, action.which)?.succeed()
   else if (action.kind === 'fail') pick(opening, action.which)?.fail()
   else if (action.kind === 'end') pick(closing, action.which)?.end()
   else if (action.kind === 'die') pick(alive, action.which)?.end()
+  else if (action.kind === 'break') pick(open, action.which)?.break()
   else if (action.kind === 'retire') simulation.retire(action.tenant)
   else simulation.nowMs += action.ms
 }

@@ -174,33 +174,58 @@ world.test('a parameter that cannot be sent spoils its own connection only', asy
   })
 })
 
-/** Passes everything on to the server, but asks for another database and role in the name of the caller. */
-const misdirecting = async (from: PlacedTenant, to: PlacedTenant): Promise<Server> => {
-  const { host, port } = from.address
+/** Stands between the router and the server, and passes everything on, changed as the test says. */
+const proxyTo = async (
+  { address: { host, port } }: PlacedTenant,
+  change: { startup?(message: Buffer): Buffer; answer?(bytes: Buffer, send: (bytes: Buffer) => void): void },
+): Promise<{ server: Server; address: { host: string; port: number } }> => {
   const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port }
-  const proxy = createServer({ allowHalfOpen: true }, (inbound: Socket) => {
+  const server = createServer({ allowHalfOpen: true }, (inbound: Socket) => {
     const outbound = createConnection({ ...target, allowHalfOpen: true })
     inbound.once('data', (startup: Buffer) => {
-      const text = startup.toString('latin1').replaceAll(from.address.database, to.address.database)
-      outbound.write(Buffer.from(text, 'latin1'))
+      outbound.write(change.startup?.(startup) ?? startup)
       inbound.pipe(outbound)
     })
-    outbound.pipe(inbound)
+    const send = (bytes: Buffer): unknown => inbound.write(bytes)
+    outbound.on('data', (bytes: Buffer) =>
+      change.answer === undefined ? send(bytes) : change.answer(bytes, send),
+    )
+    outbound.on('end', () => setTimeout(() => inbound.end(), 20))
     inbound.on('error', () => outbound.destroy())
     outbound.on('error', () => inbound.destroy())
   })
-  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
-  return proxy
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { server, address: { host: '127.0.0.1', port: (server.address() as AddressInfo).port } }
 }
 
+world.test('an error whose end of statement comes late does not cost the connection', async (t) => {
+  const { server, address } = await proxyTo(a, {
+    answer: (bytes, send) => {
+      // ReadyForQuery: 'Z', a length of 5, a status.
+      const ready = bytes.at(-6) === 0x5a ? bytes.length - 6 : bytes.length
+      send(bytes.subarray(0, ready))
+      setTimeout(() => send(bytes.subarray(ready)), 5)
+    },
+  })
+  t.teardown(() => server.close())
+  world.master.set(a.tenantId, { ...a, address: { ...a.address, ...address } })
+  const router = world.router()
+  await router.use(a.tenantId, async (db) => {
+    await t.rejects(sql`select 1 / 0`.execute(db), { code: '22012' })
+    await db.selectFrom('canary').selectAll().execute()
+  })
+  t.equal(router.stats().opens, 1)
+})
+
 world.test('a wrong database that answers is caught before it is asked anything', async (t) => {
-  const proxy = await misdirecting(a, b)
-  t.teardown(() => proxy.close())
+  const swap = (message: Buffer): Buffer =>
+    Buffer.from(message.toString('latin1').replaceAll(a.address.database, b.address.database), 'latin1')
+  const { server, address } = await proxyTo(a, { startup: swap })
+  t.teardown(() => server.close())
   // Both take the same password, so that nothing but the router stands between the tenant and the wrong database.
   await world.admin(`alter role ${b.address.user} password '${a.address.password}'`)
   t.teardown(() => world.admin(`alter role ${b.address.user} password '${b.address.password}'`))
-  const { port } = proxy.address() as AddressInfo
-  world.master.set(a.tenantId, { ...a, address: { ...a.address, host: '127.0.0.1', port } })
+  world.master.set(a.tenantId, { ...a, address: { ...a.address, ...address } })
   const lines: string[] = []
   const router: TestRouter = world.router({
     log: createLogger('error', { write: (line: string) => lines.push(line) }),

@@ -38,6 +38,7 @@ export type Freehold = {
   service: Service
   app: App
   routes: readonly LedgerEntry[]
+  superuser: PostgresAddress
   call(method: string, url: string, call?: Call): Promise<Answer>
   /** Registers a new person. */
   signUp(): Promise<SignedIn>
@@ -55,7 +56,7 @@ let counter = 0
 const connectHands = (
   app: App,
   service: Service,
-): Omit<Freehold, 'service' | 'app' | 'routes' | 'asSuperuser'> => {
+): Omit<Freehold, 'service' | 'app' | 'routes' | 'superuser' | 'asSuperuser'> => {
   const call: Freehold['call'] = async (method, url, { token, body, headers = {} } = {}) => {
     const response = await app.inject({
       method: method as 'GET',
@@ -202,5 +203,5 @@ export const startFreehold = async (t: Test, env: Record<string, string> = {}): 
   })
   t.afterEach(() => mustBeAtRest(service))
   const asSuperuser = superuserOf(service, postgres.superuser)
-  return { service, app, routes, asSuperuser, ...connectHands(app, service) }
+  return { service, app, routes, superuser: postgres.superuser, asSuperuser, ...connectHands(app, service) }
 }

@@ -8,7 +8,7 @@ import { readMasterMigrations } from '../../../src/master/migrate-master.ts'
 import { probeServer } from '../../../src/tenant-manager/probe-server.ts'
 import type { Grounds } from '../../grounds.ts'
 import { findMasterKey, isInstalled } from '../../installation.ts'
-import { errorText } from '../../output.ts'
+import { errorText, plural } from '../../output.ts'
 
 /** One thing that was looked at: how it is, or what is wrong and what repairs it. */
 export type Check = {
@@ -61,7 +61,7 @@ export const checkMaster = async (db: MasterDb): Promise<Check> => {
   try {
     const { rows } = await sql<{ used: number }>`
       select sum(numbackends)::int as used from pg_stat_database`.execute(db)
-    return well('master', `reachable; ${rows[0]?.used ?? 0} connections in use on its server`)
+    return well('master', `reachable; ${plural(rows[0]?.used ?? 0, 'connection')} in use on its server`)
   } catch (error) {
     return bad('master', `cannot be reached (${errorText(error)}); check the server and MASTER_DATABASE_URL`)
   }

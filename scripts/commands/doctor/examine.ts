@@ -1,8 +1,10 @@
+import { sql } from 'kysely'
 import { type Master, type MasterDb, openMaster } from '../../../src/master/master.ts'
 import { registerDefaultCluster } from '../../../src/tenant-manager/cluster.ts'
 import type { Finding } from '../../../src/tenant-manager/findings.ts'
 import type { Grounds } from '../../grounds.ts'
 import { openManager } from '../../installation.ts'
+import { plural } from '../../output.ts'
 import {
   bad,
   type Check,
@@ -31,36 +33,31 @@ const noteNewAddress = async ({ startedHere, provisioner }: Grounds, db: MasterD
   if (row !== undefined) await registerDefaultCluster({ db, box, provisioner, name: defaultCluster })
 }
 
-const count = async (db: MasterDb) =>
-  db
-    .selectNoFrom(({ selectFrom, fn }) => [
-      selectFrom('tenants')
-        .select(fn.countAll<string>().as('n'))
-        .where('status', '<>', 'deleted')
-        .as('tenants'),
-      selectFrom('tenants')
-        .select(fn.countAll<string>().as('n'))
-        .where('status', '=', 'pending')
-        .as('pending'),
-      selectFrom('databases')
-        .select(fn.countAll<string>().as('n'))
-        .where('status', '=', 'spare')
-        .as('spares'),
-      selectFrom('databases').select(fn.countAll<string>().as('n')).as('databases'),
-      selectFrom('clusters').select(fn.countAll<string>().as('n')).as('clusters'),
-    ])
-    .executeTakeFirstOrThrow()
+const count = async (db: MasterDb) => {
+  const { rows } = await sql<Record<'tenants' | 'pending' | 'spares' | 'databases' | 'clusters', number>>`
+    select (select count(*) from tenants where status <> 'deleted')::int as tenants,
+           (select count(*) from tenants where status = 'pending')::int as pending,
+           (select count(*) from databases where status = 'spare')::int as spares,
+           (select count(*) from databases)::int as databases,
+           (select count(*) from clusters)::int as clusters`.execute(db)
+  const [counts] = rows
+  if (counts === undefined) throw new Error('the master did not count')
+  return counts
+}
 
 const countChecks = async ({ config }: Grounds, db: MasterDb, findings: Finding[]): Promise<Check[]> => {
   const { tenants, pending, spares, databases, clusters } = await count(db)
   const checks = [
-    well('tenants', `${tenants} with ${databases} databases on ${clusters} clusters, spares counted in`),
+    well(
+      'tenants',
+      `${plural(tenants, 'tenant')}; ${plural(databases, 'database')}, spares among them, on ${plural(clusters, 'cluster')}`,
+    ),
   ]
   if (!findings.some(({ kind }) => kind === 'too_few_spares')) {
     checks.push(well('spares', `${spares} ready, ${config.spareDatabases} wanted`))
   }
-  if (Number(pending) > 0) {
-    const detail = `${pending} tenants wait for a database; a running worker builds it`
+  if (pending > 0) {
+    const detail = `${plural(pending, 'tenant')} without a database yet; a running worker builds it`
     checks.push({ name: 'pending', status: 'notice', detail, repairable: true })
   }
   return checks

@@ -1,4 +1,4 @@
-import { harmless, paint, print, printJson } from '../../output.ts'
+import { harmless, paint, plural, print, printJson } from '../../output.ts'
 import type { Check } from './checks.ts'
 import type { Examination } from './examine.ts'
 
@@ -62,11 +62,13 @@ export const isHealthy = ({ faults }: Report): boolean =>
 
 const conclusion = (report: Report): string => {
   const problems = report.faults.filter(({ severity }) => severity === 'problem')
-  if (problems.length === 0) return 'All is well.'
+  const notices = report.faults.length - problems.length
+  if (problems.length === 0)
+    return notices === 0 ? 'All is well.' : `No problems; ${plural(notices, 'notice')}.`
   const repairable = problems.filter((fault) => fault.repairable).length
-  const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
+  const count = plural(problems.length, 'problem')
   if (repairable === 0) return `${count}.`
-  return `${count}; freehold doctor --fix repairs what it can of them (${repairable}).`
+  return `${count}; freehold doctor --fix repairs ${repairable === problems.length ? 'that' : `${repairable} of them`}.`
 }
 
 /** A line for each check and each fault, and what to do next; or all of it as JSON. */

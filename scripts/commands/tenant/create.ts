@@ -7,7 +7,7 @@ import { createProgress } from '../../progress.ts'
 import { createTenant, type TenantWishes } from './create-tenant.ts'
 import { toTenantFields, toTenantJson } from './tenant-view.ts'
 
-type Options = Omit<TenantWishes, 'slug'> & { json?: boolean }
+type Options = Omit<TenantWishes, 'slug' | 'wait'> & { wait?: boolean; json?: boolean }
 
 export const addTenantCreate = (parent: Command): void => {
   verb(parent, 'create', 'Create a tenant with a database of its own.')
@@ -21,13 +21,13 @@ export const addTenantCreate = (parent: Command): void => {
         .choices(['shared', 'dedicated', 'external'])
         .default('shared'),
     )
-    .option('--wait', 'stay until its database is ready (the default)', true)
+    .option('--wait', 'stay until its database is ready (the default)')
     .option('--no-wait', 'leave the database to a running worker when no spare is free')
     .action(async (wanted: string, _: Options, command: Command) => {
-      const { json = false, ...options } = command.optsWithGlobals<Options>()
+      const { json = false, wait = true, ...options } = command.optsWithGlobals<Options>()
       const progress = createProgress(json)
       const tenant = await withInstallation(progress, (installation) =>
-        createTenant(installation, { ...options, slug: wanted }, progress),
+        createTenant(installation, { ...options, wait, slug: wanted }, progress),
       )
       if (json) printJson(toTenantJson(tenant))
       else printFields([...toTenantFields(tenant), ['admin', options.adminEmail]])

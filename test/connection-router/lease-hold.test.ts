@@ -1,0 +1,46 @@
+import t from 'tap'
+import { LeaseHold } from '../../src/connection-router/lease.ts'
+import { Permits } from '../../src/connection-router/permits.ts'
+import { TenantConnection } from '../../src/connection-router/tenant-connection.ts'
+import { type Slot, TenantPool } from '../../src/connection-router/tenant-pool.ts'
+
+const address = { host: '', port: 1, database: 'd', user: 'd', password: '', ssl: 'disable' } as const
+
+const newSlot = (): Slot<TenantConnection> => {
+  const placement = { tenantId: 'a', status: 'active', databaseId: 'd', clusterId: 'main', epoch: 1 } as const
+  const pool = new TenantPool<TenantConnection>({
+    placement: { ...placement, credentialVersion: 1, address },
+    identity: 'a/d/1/1',
+    lookup: 1,
+  })
+  const permit = new Permits(1).take('a')
+  if (permit === undefined) throw new Error('no permit')
+  const events = { broken() {}, ended() {}, mismatch() {} }
+  // Never opened: only its place in the books is of interest here.
+  const connection = new TenantConnection(
+    address,
+    { statementTimeoutMs: 1_000, connectTimeoutMs: 1_000 },
+    events,
+  )
+  return { pool, permit, connection, state: 'busy', turnSince: 0, idleSince: 0 }
+}
+
+t.test('a connection that comes in the moment in which the lease is released goes back', async (t) => {
+  const slot = newSlot()
+  const back: Slot<TenantConnection>[] = []
+  const hold: LeaseHold = new LeaseHold(
+    {
+      acquire: async () => {
+        hold.finish()
+        return slot
+      },
+      giveBack: (given) => back.push(given),
+      released: () => {},
+    },
+    slot.pool,
+    0,
+  )
+  await t.rejects(hold.acquire(undefined), /lease was released/)
+  t.equal(back.length, 1)
+  t.equal(slot.pool.leases, 0)
+})

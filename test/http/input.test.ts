@@ -1,0 +1,140 @@
+import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
+import t from 'tap'
+import { startFreehold } from '../helpers/freehold.ts'
+
+const { app, call, routes, newTenant } = await startFreehold(t)
+await app.listen({ host: '127.0.0.1', port: 0 })
+const { port } = app.server.address() as AddressInfo
+
+/** Sends bytes as they are and answers everything that comes back. */
+const raw = (text: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(text))
+    let answer = ''
+    socket.on('data', (data) => {
+      answer += data
+    })
+    socket.on('close', () => resolve(answer))
+    socket.on('error', reject)
+  })
+
+const get = (path: string, headers = ''): Promise<string> =>
+  raw(`GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${headers}\r\n`)
+
+t.test('content types that are not ours are refused on every route with a body', async (t) => {
+  const { token } = await newTenant()
+  const types = [
+    'text/plain',
+    'application/xml',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'application/jsonx',
+    'application/json, text/plain',
+    'application/json; charset=utf-7, text/html',
+    'application/json; charset=iso-8859-1',
+    'application/json; boundary=x',
+    'application/problem+json',
+    'text/json',
+    ' ',
+    'json',
+    '*/*',
+  ]
+  const bodies = routes.filter(
+    ({ method, path }) => ['POST', 'PATCH', 'PUT'].includes(method) && path !== '/auth/logout',
+  )
+  t.ok(bodies.length > 5)
+  for (const { method, path } of bodies) {
+    for (const type of types) {
+      const url = path.replace(/:\w+/g, '018f0000-0000-7000-8000-000000000000')
+      const { status } = await call(method, url, {
+        token,
+        headers: { 'content-type': type },
+        body: '{"name":"x"}',
+      })
+      t.equal(status, 415, `${method} ${path} ${type}`)
+    }
+  }
+})
+
+t.test('a body over the limit is refused', async (t) => {
+  const { token } = await newTenant()
+  const { body } = await call('POST', '/api/projects', {
+    token,
+    body: { name: 'x', description: 'x'.repeat(2_000_000) },
+  })
+  t.match(body, { status: 413, code: 'payload_too_large' })
+})
+
+t.test('what is no JSON is refused with a reason, and shows nothing of ours', async (t) => {
+  const { token } = await newTenant()
+  for (const text of [
+    '',
+    '{',
+    '{"name":}',
+    'null',
+    '"x"',
+    `${'['.repeat(50_000)}`,
+    '{"name":"a","name":"b"}x',
+  ]) {
+    const answer = await call('POST', '/api/projects', {
+      token,
+      headers: { 'content-type': 'application/json' },
+      body: text,
+    })
+    t.match(answer.body, { status: 400, code: 'validation_failed' }, text.slice(0, 20))
+    t.notMatch(answer.text, /at .*\.ts|SyntaxError|node_modules/)
+  }
+})
+
+t.test('other spellings of a guarded path never reach its handler', async (t) => {
+  for (const path of [
+    '//api/projects',
+    '/api//projects',
+    '/API/projects',
+    '/api/projects/',
+    '/api/./projects',
+    '/x/../api/projects',
+    '/api%2fprojects',
+    '/%61pi/projects',
+    '/api/%2e%2e/api/projects',
+    '/api;x=1/projects',
+    'http://localhost/api/projects',
+  ]) {
+    const answer = await get(path)
+    t.match(answer, /^HTTP\/1\.1 (400|401|404) /, path)
+  }
+})
+
+t.test('broken requests get a clean answer', async (t) => {
+  t.match(await get('/%zz'), /^HTTP\/1\.1 4\d\d /)
+  t.match(
+    await get('/auth/context', 'authorization: Bearer a\r\nauthorization: Bearer b\r\n'),
+    /"code":"unauthenticated"/,
+  )
+  t.match(await raw('NONSENSE\r\n\r\n'), /^HTTP\/1\.1 400 /)
+  t.match(await raw('GET / HTTP/1.1\r\n\r\n'), /^HTTP\/1\.1 400 /, 'no host')
+  t.match(await get('/', `x: ${'x'.repeat(20_000)}\r\n`), /^HTTP\/1\.1 431 /)
+})
+
+t.test('x-forwarded headers of a stranger change nothing', async (t) => {
+  const answer = await call('POST', '/auth/register', {
+    headers: { 'x-forwarded-for': '203.0.113.7', 'x-forwarded-proto': 'https', 'x-request-id': 'mine' },
+    body: { email: 'forwarded@example.com', password: 'a long passphrase', firstName: 'F' },
+  })
+  t.not(answer.headers['x-request-id'], 'mine')
+  const context = await call('GET', '/auth/context', { token: String(answer.body.accessToken) })
+  t.match(context.body, { session: { address: '127.0.0.1' } })
+})
+
+t.test('every answer carries its request id, errors in the body too', async (t) => {
+  const answer = await call('GET', '/nowhere')
+  t.match(answer.body, {
+    type: 'urn:freehold:problem:not_found',
+    title: String,
+    status: 404,
+    detail: String,
+    code: 'not_found',
+    requestId: answer.headers['x-request-id'],
+  })
+})

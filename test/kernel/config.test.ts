@@ -1,0 +1,126 @@
+import t from 'tap'
+import { loadConfig } from '../../src/kernel/config.ts'
+import { OperatorError } from '../../src/kernel/errors.ts'
+
+const key = Buffer.alloc(32, 1).toString('base64')
+const url = 'postgres://freehold:s3cret-word@db.example:5433/freehold?sslmode=verify-full'
+
+const mistakesOf = (env: Record<string, string>): readonly string[] => {
+  try {
+    loadConfig(env)
+    return []
+  } catch (error) {
+    if (error instanceof OperatorError) return error.lines
+    throw error
+  }
+}
+
+t.test('nothing needs to be set', async (t) => {
+  t.match(loadConfig({}, '/srv'), {
+    dataDir: '/srv/.freehold',
+    role: 'all',
+    host: '127.0.0.1',
+    port: 4000,
+    publicUrl: 'http://localhost:4000',
+    external: undefined,
+    masterKey: undefined,
+    accessTokenSeconds: 900,
+  })
+})
+
+t.test('an empty variable counts as not set', async (t) => {
+  t.equal(loadConfig({ PORT: ' ', MASTER_DATABASE_URL: '' }).port, 4000)
+})
+
+t.test('the configuration is frozen', async (t) => {
+  const config = loadConfig({})
+  t.throws(() => Object.assign(config, { port: 1 }), TypeError)
+  t.throws(() => Object.assign(config.admin, { email: 'x' }), TypeError)
+})
+
+t.test(
+  'with a server of their own, both logins come from the URL unless the provisioner has one',
+  async (t) => {
+    const { external, host } = loadConfig({ MASTER_DATABASE_URL: url, MASTER_KEY: key })
+    t.match(external?.master, {
+      host: 'db.example',
+      port: 5433,
+      database: 'freehold',
+      user: 'freehold',
+      ssl: 'verify-full',
+    })
+    t.equal(external?.provisioner, external?.master)
+    t.equal(host, '0.0.0.0')
+    const other = loadConfig({
+      MASTER_DATABASE_URL: url,
+      MASTER_KEY: key,
+      PROVISIONER_DATABASE_URL: url.replace('freehold:', 'provisioner:'),
+    })
+    t.equal(other.external?.provisioner.user, 'provisioner')
+  },
+)
+
+t.test('a unix socket and escaped characters in a URL are understood', async (t) => {
+  const { external } = loadConfig({
+    MASTER_DATABASE_URL: 'postgresql://me:p%40ss@/db%20name?host=/run/pg',
+    MASTER_KEY: key,
+  })
+  t.match(external?.master, {
+    host: '/run/pg',
+    port: 5432,
+    database: 'db name',
+    user: 'me',
+    password: 'p@ss',
+  })
+})
+
+const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
+  ['PORT', { PORT: '70000' }, /^PORT must be a whole number from 0 to 65535$/],
+  ['PORT text', { PORT: '4e3' }, /^PORT must be/],
+  ['ROLE', { ROLE: 'both' }, /^ROLE must be one of all, api, worker$/],
+  ['LOG_LEVEL', { LOG_LEVEL: 'loud' }, /^LOG_LEVEL must be one of fatal, error/],
+  ['HOST', { HOST: 'a b' }, /^HOST must be a host name/],
+  ['PUBLIC_URL', { PUBLIC_URL: 'api.example.com' }, /^PUBLIC_URL must be an address like https/],
+  ['JWT_EXPIRATION', { JWT_EXPIRATION: '1' }, /^JWT_EXPIRATION must be a whole number from 30/],
+  ['MASTER_KEY', { MASTER_KEY: 'short' }, /^MASTER_KEY must be 32 bytes in base64 or hex/],
+  ['MASTER_KEY missing', { MASTER_DATABASE_URL: url }, /^MASTER_KEY is required with MASTER_DATABASE_URL/],
+  [
+    'MASTER_DATABASE_URL',
+    { MASTER_DATABASE_URL: 'mysql://a@b/c', MASTER_KEY: key },
+    /^MASTER_DATABASE_URL must be an address/,
+  ],
+  [
+    'sslmode',
+    { MASTER_DATABASE_URL: `${url}x`, MASTER_KEY: key },
+    /^MASTER_DATABASE_URL has an unknown sslmode/,
+  ],
+  [
+    'PROVISIONER_DATABASE_URL alone',
+    { PROVISIONER_DATABASE_URL: url },
+    /^PROVISIONER_DATABASE_URL is only used with/,
+  ],
+  ['ADMIN_EMAIL', { ADMIN_EMAIL: 'root' }, /^ADMIN_EMAIL must be an email address$/],
+  ['ADMIN_PASSWORD', { ADMIN_PASSWORD: 'short' }, /^ADMIN_PASSWORD must have 8 to 256 characters$/],
+  ['METRICS_TOKEN', { METRICS_TOKEN: 'short' }, /^METRICS_TOKEN must have at least 16/],
+  ['CONNECTION_BUDGET', { CONNECTION_BUDGET: '1' }, /^CONNECTION_BUDGET must be/],
+  ['SPARE_DATABASES', { SPARE_DATABASES: '-1' }, /^SPARE_DATABASES must be/],
+]
+for (const [name, env, line] of wrong) {
+  t.test(`a wrong ${name} is one line that says what is accepted`, async (t) => {
+    const lines = mistakesOf(env)
+    t.equal(lines.length, 1)
+    t.match(lines[0], line)
+  })
+}
+
+t.test('all mistakes are told at once, and no secret is repeated', async (t) => {
+  const lines = mistakesOf({
+    PORT: 'x',
+    ROLE: 'x',
+    MASTER_DATABASE_URL: `${url}x`,
+    MASTER_KEY: 'canary',
+    ADMIN_PASSWORD: 'canary',
+  })
+  t.equal(lines.length, 5)
+  t.notMatch(lines.join('\n'), /canary|s3cret/)
+})
