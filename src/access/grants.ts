@@ -88,6 +88,16 @@ export class Grants {
     })
   }
 
+  /** What `session` would answer, when it is remembered; without it nothing is known. */
+  peekSession(sessionId: string): LiveSession | undefined {
+    return this.#sessions.peek(sessionId)
+  }
+
+  /** What `grant` would answer, when it is remembered; without it nothing is known. */
+  peekGrant(tenantId: string, personId: string): Grant | undefined {
+    return this.#grants.peek(`${tenantId}:${personId}`)
+  }
+
   /** The session when its tokens are to be believed, else undefined. */
   session(sessionId: string): Promise<LiveSession | undefined> {
     return this.#sessions.get(sessionId)

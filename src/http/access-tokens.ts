@@ -1,4 +1,5 @@
 import fastifyJwt from '@fastify/jwt'
+import { LRUCache } from 'lru-cache'
 import type { SigningKeys } from '../access/signing-keys.ts'
 import { type Clock, epochSeconds } from '../kernel/clock.ts'
 import { AppError } from '../kernel/errors.ts'
@@ -19,8 +20,11 @@ export type AccessClaims = {
 export type AccessTokens = {
   /** A signed token for a session, good for `accessTokenSeconds`. */
   issue(claims: { personId: string; sessionId: string; tenantId: string | null }): string
-  /** Throws `token_expired` or `unauthenticated`. */
-  verify(token: string): Promise<AccessClaims>
+  /**
+   * Throws `token_expired` or `unauthenticated`. A token that verified once is remembered by its `jti`, so the next
+   * requests with it cost no signature check; its expiry is checked every time, and any other text is checked anew.
+   */
+  verify(token: string): AccessClaims
 }
 
 const tokenType = 'at+jwt'
@@ -30,6 +34,26 @@ const threeParts = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})$/
 
 const invalid = (cause?: unknown): AppError =>
   new AppError('unauthenticated', 'The access token is not valid; sign in again.', { cause })
+
+const expired = (cause?: unknown): AppError =>
+  new AppError('token_expired', 'The access token has expired; refresh it.', { cause })
+
+/** About 1 KB each. */
+const rememberedTokens = 20_000
+
+/** The `jti` that a token claims to have, unverified: only good for looking it up. Empty when there is none. */
+const jtiOf = (token: string): string => {
+  const from = token.indexOf('.') + 1
+  try {
+    const payload: unknown = JSON.parse(
+      Buffer.from(token.slice(from, token.indexOf('.', from)), 'base64url').toString(),
+    )
+    const jti = typeof payload === 'object' && payload !== null && 'jti' in payload ? payload.jti : ''
+    return typeof jti === 'string' ? jti : ''
+  } catch {
+    return ''
+  }
+}
 
 /** The header, when the token has the one spelling we issue. What we never put there (jwk, jku, crit …) is refused. */
 const readKid = (token: string): string => {
@@ -91,6 +115,20 @@ export const registerAccessTokens = async (
     requiredClaims: required,
     checkTyp: tokenType,
   }
+  const verifyAnew = (token: string): AccessClaims => {
+    const key = keys.publicPem(readKid(token))
+    if (key === undefined) throw invalid()
+    let payload: unknown
+    try {
+      payload = app.jwt.verify(token, { ...verifyOptions, key, clockTimestamp: clock.now().getTime() })
+    } catch (error) {
+      const { code } = error as { code?: string }
+      throw code === 'FAST_JWT_EXPIRED' ? expired(error) : invalid(error)
+    }
+    if (!isClaims(payload) || payload.iat > epochSeconds(clock) + clockSkewSeconds) throw invalid()
+    return Object.freeze(payload)
+  }
+  const remembered = new LRUCache<string, { token: string; claims: AccessClaims }>({ max: rememberedTokens })
   return {
     issue: ({ personId, sessionId, tenantId }) => {
       const { kid, privatePem } = keys.current()
@@ -113,21 +151,15 @@ export const registerAccessTokens = async (
         header: { typ: tokenType, alg: 'EdDSA' },
       })
     },
-    verify: async (token) => {
-      const key = keys.publicPem(readKid(token))
-      if (key === undefined) throw invalid()
-      let payload: unknown
-      try {
-        payload = app.jwt.verify(token, { ...verifyOptions, key, clockTimestamp: clock.now().getTime() })
-      } catch (error) {
-        const code = (error as { code?: string }).code
-        if (code === 'FST_JWT_AUTHORIZATION_TOKEN_EXPIRED' || code === 'FAST_JWT_EXPIRED') {
-          throw new AppError('token_expired', 'The access token has expired; refresh it.', { cause: error })
-        }
-        throw invalid(error)
+    verify: (token) => {
+      const known = remembered.get(jtiOf(token))
+      if (known?.token === token) {
+        if (known.claims.exp <= epochSeconds(clock)) throw expired()
+        return known.claims
       }
-      if (!isClaims(payload) || payload.iat > epochSeconds(clock) + clockSkewSeconds) throw invalid()
-      return payload
+      const claims = verifyAnew(token)
+      remembered.set(claims.jti, { token, claims })
+      return claims
     },
   }
 }

@@ -1,5 +1,6 @@
 import { finished, Readable } from 'node:stream'
-import type { FastifyRequest, onRequestAsyncHookHandler, RouteHandlerMethod } from 'fastify'
+import type { FastifyRequest, onRequestHookHandler, RouteHandlerMethod } from 'fastify'
+import type { Permission } from '../access/catalogue.ts'
 import type { Grant, Grants } from '../access/grants.ts'
 import type { TenantDb } from '../connection-router/tenant-db.ts'
 import { AppError } from '../kernel/errors.ts'
@@ -55,32 +56,54 @@ const refuseClosedTenant = (grant: Grant): void => {
   }
 }
 
-const enterTenant = async (
-  grants: Grants,
-  identity: Identity,
-  rule: AccessRule & { scope: 'tenant' },
-): Promise<Grant> => {
-  if (identity.tenantId === null) {
+/** Throws unless the person, with what they hold in the token's tenant, may do what the rule names. */
+const checkGrant = (grant: Grant | undefined, permission: Permission): Grant => {
+  if (grant === undefined) throw new AppError('forbidden', 'You are not an active member of this tenant.')
+  refuseClosedTenant(grant)
+  if (!grant.permissions.has(permission)) {
+    throw new AppError('forbidden', `Your role ${grant.role} does not have the permission ${permission}.`)
+  }
+  return grant
+}
+
+/** Answers at once when everything is remembered. */
+const enterTenant = (grants: Grants, identity: Identity, permission: Permission): Grant | Promise<Grant> => {
+  const { tenantId, personId } = identity
+  if (tenantId === null) {
     throw new AppError(
       'tenant_required',
       'Choose a tenant with POST /auth/switch, then use the token it gives.',
     )
   }
-  const grant = await grants.grant(identity.tenantId, identity.personId)
-  if (grant === undefined) throw new AppError('forbidden', 'You are not an active member of this tenant.')
-  refuseClosedTenant(grant)
-  if (!grant.permissions.has(rule.permission)) {
-    throw new AppError(
-      'forbidden',
-      `Your role ${grant.role} does not have the permission ${rule.permission}.`,
-    )
+  const grant = grants.peekGrant(tenantId, personId)
+  if (grant !== undefined) return checkGrant(grant, permission)
+  return grants.grant(tenantId, personId).then((found) => checkGrant(found, permission))
+}
+
+/** Checks the rule and keeps what it found on the request; a promise only when something had to be looked up. */
+const admit = (
+  deps: { authenticate: Authenticate; grants: Grants },
+  rule: Exclude<AccessRule, { scope: 'public' }>,
+  request: FastifyRequest,
+): Promise<void> | undefined => {
+  const found = deps.authenticate(request)
+  const check = (identity: Identity): Promise<void> | undefined => {
+    request.setDecorator(identityKey, identity)
+    if (rule.scope === 'platform' && !identity.platformAdmin) {
+      throw new AppError('forbidden', 'Only platform admins may do this.')
+    }
+    if (rule.scope !== 'tenant') return undefined
+    const grant = enterTenant(deps.grants, identity, rule.permission)
+    if (grant instanceof Promise) return grant.then((looked) => request.setDecorator(grantKey, looked))
+    request.setDecorator(grantKey, grant)
+    return undefined
   }
-  return grant
+  return found instanceof Promise ? found.then(check) : check(found)
 }
 
 export type Guards = {
   /** The hook that runs before anything else of a route, the body included, and admits only whom the rule names. */
-  admit(rule: AccessRule): onRequestAsyncHookHandler
+  admit(rule: AccessRule): onRequestHookHandler
   /** Gives the handler the tenant's lease and takes it back when the handler, or the stream it returned, is done. */
   withTenant(handler: RouteHandlerMethod): RouteHandlerMethod
 }
@@ -92,16 +115,16 @@ export const createGuards = (
 ): Guards => {
   for (const key of [identityKey, grantKey, leaseKey]) app.decorateRequest(key, null)
   return {
-    admit: (rule) => async (request) => {
-      if (rule.scope === 'public') return
-      const identity = await deps.authenticate(request)
-      if (rule.scope === 'platform' && !identity.platformAdmin) {
-        throw new AppError('forbidden', 'Only platform admins may do this.')
+    admit: (rule) => (request, _reply, done) => {
+      if (rule.scope === 'public') return done()
+      // With warm caches nothing here waits: the hot path makes no promise.
+      try {
+        const looking = admit(deps, rule, request)
+        if (looking === undefined) done()
+        else looking.then(() => done(), done)
+      } catch (error) {
+        done(error as Error)
       }
-      if (rule.scope === 'tenant') {
-        request.setDecorator(grantKey, await enterTenant(deps.grants, identity, rule))
-      }
-      request.setDecorator(identityKey, identity)
     },
     withTenant: (handler) =>
       async function withTenant(request, reply) {

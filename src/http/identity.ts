@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
-import type { Grants } from '../access/grants.ts'
+import type { Grants, LiveSession } from '../access/grants.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { AppError } from '../kernel/errors.ts'
-import type { AccessTokens } from './access-tokens.ts'
+import type { AccessClaims, AccessTokens } from './access-tokens.ts'
 
 /** Who calls: proved by the access token and the session behind it. */
 export type Identity = Readonly<{
@@ -39,21 +39,26 @@ const bearerToken = (request: FastifyRequest): string => {
   return token
 }
 
-/** Answers who calls, or throws `unauthenticated` or `token_expired`. */
-export type Authenticate = (request: FastifyRequest) => Promise<Identity>
+/** Answers who calls: at once when everything is remembered. Throws (or rejects with) `unauthenticated`, `token_expired`. */
+export type Authenticate = (request: FastifyRequest) => Identity | Promise<Identity>
+
+const toIdentity = (claims: AccessClaims, session: LiveSession | undefined, clock: Clock): Identity => {
+  if (session === undefined || session.personId !== claims.sub || session.expiresAt <= clock.now()) {
+    throw new AppError('unauthenticated', 'The session has ended; sign in again.')
+  }
+  return {
+    personId: session.personId,
+    sessionId: session.sessionId,
+    tenantId: claims.tid ?? null,
+    platformAdmin: session.platformAdmin,
+  }
+}
 
 export const createAuthenticate =
   (tokens: AccessTokens, grants: Grants, clock: Clock): Authenticate =>
-  async (request) => {
-    const claims = await tokens.verify(bearerToken(request))
-    const session = await grants.session(claims.sid)
-    if (session === undefined || session.personId !== claims.sub || session.expiresAt <= clock.now()) {
-      throw new AppError('unauthenticated', 'The session has ended; sign in again.')
-    }
-    return Object.freeze({
-      personId: session.personId,
-      sessionId: session.sessionId,
-      tenantId: claims.tid ?? null,
-      platformAdmin: session.platformAdmin,
-    })
+  (request) => {
+    const claims = tokens.verify(bearerToken(request))
+    const session = grants.peekSession(claims.sid)
+    if (session !== undefined) return toIdentity(claims, session, clock)
+    return grants.session(claims.sid).then((found) => toIdentity(claims, found, clock))
   }

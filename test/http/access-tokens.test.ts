@@ -184,3 +184,23 @@ t.test('refused: a refresh token, a password, nothing, or anything that is no be
     t.match(body, { status: 401, code: 'unauthenticated' }, value.slice(0, 30))
   }
 })
+
+t.test("two tokens with one jti never give each other's identity, remembered or not", async (t) => {
+  const other = await signUp()
+  const otherClaims = decode(other.token.split('.')[1])
+  const tokens = [
+    { token: person.token, id: person.personId },
+    { token: signWithOurKey(header, { ...otherClaims, jti: claims.jti }), id: other.personId },
+  ]
+  for (const { token, id } of [...tokens, ...tokens, ...tokens.reverse()]) {
+    t.match((await call('GET', '/auth/context', { token })).body, { user: { id } })
+  }
+})
+
+t.test('a remembered token still expires', async (t) => {
+  const soon = signWithOurKey(header, { ...claims, jti: newId(), exp: Math.floor(Date.now() / 1000) + 2 })
+  t.equal(await status(soon), 200)
+  let last = 200
+  while (last === 200) last = await status(soon)
+  t.equal(last, 401)
+})
