@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { sql } from 'kysely'
 import {
   findRunningEmbeddedPostgres,
   startEmbeddedPostgres,
@@ -45,7 +46,7 @@ const commandLogger = (config: Config): Logger =>
 const canConnect = async (address: PostgresAddress, log: Logger): Promise<boolean> => {
   const master = openMaster(address, log)
   try {
-    await master.pool.query('select 1')
+    await sql`select 1`.execute(master.db)
     return true
   } catch {
     return false
@@ -85,10 +86,10 @@ const waitForOthers = async ({ master, log }: Grounds): Promise<void> => {
   const last = openMaster(master, log)
   try {
     for (const deadline = Date.now() + patience; Date.now() < deadline; await sleep(20)) {
-      const { rows } = await last.pool.query(
-        `select from pg_stat_activity
-          where usename = current_user and application_name like 'freehold%' and pid <> pg_backend_pid()`,
-      )
+      const { rows } = await sql`
+        select from pg_stat_activity
+         where usename = current_user and application_name like 'freehold%' and pid <> pg_backend_pid()
+         limit 1`.execute(last.db)
       if (rows.length === 0) return
     }
   } finally {

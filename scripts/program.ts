@@ -48,10 +48,13 @@ const commandOf = (program: Command, words: readonly string[]): Command => {
   return child === undefined ? program : commandOf(child, rest)
 }
 
+/** Asked of the environment itself: the configuration may be what is wrong. */
+const wantsStack = (): boolean => ['debug', 'trace'].includes(process.env.LOG_LEVEL ?? '')
+
 const explain = (error: unknown): { code: string; lines: readonly string[] } => {
   if (error instanceof OperatorError) return { code: 'failed', lines: error.lines }
   if (error instanceof AppError) return { code: error.code, lines: [error.message] }
-  const hint = process.env.LOG_LEVEL === 'debug' ? [] : ['run with LOG_LEVEL=debug for the stack']
+  const hint = wantsStack() ? [] : ['run with LOG_LEVEL=debug for the stack']
   return { code: 'internal', lines: [errorText(error), ...hint] }
 }
 
@@ -92,7 +95,7 @@ export const run = async (program: Command, argv: readonly string[]): Promise<vo
       process.exitCode = answerCommander(program, argv, error)
       return
     }
-    if (process.env.LOG_LEVEL === 'debug') printStack(error)
+    if (wantsStack()) printStack(error)
     printProblem(explain(error), argv.includes('--json'))
     process.exitCode = failed
   }

@@ -9,7 +9,13 @@ import type { HeldLock } from './tenant-manager/live-locks.ts'
 import type { TenantManager } from './tenant-manager/tenant-manager.ts'
 
 /** What a worker needs of the service. */
-export type WorkerDeps = { master: Master; manager: TenantManager; log: Logger }
+export type WorkerDeps = {
+  master: Master
+  manager: TenantManager
+  log: Logger
+  /** Milliseconds between looks for killed workers. */
+  livenessInterval?: number
+}
 
 export type Worker = {
   /** True while it takes jobs. */
@@ -21,8 +27,8 @@ export type Worker = {
 /** Jobs at once in one process; provisioning waits on Postgres, not on us. */
 const concurrency = 4
 
-/** Longest time until the jobs of a killed worker run again; by itself graphile-worker waits four hours. */
-const livenessInterval = 10_000
+/** Longest time until another worker takes over the jobs of a killed one; by itself graphile-worker waits four hours. */
+const defaultLivenessInterval = 10_000
 
 const workerLock = (workerId: string): string => `worker:${workerId}`
 
@@ -123,7 +129,7 @@ export const startWorker = async (deps: WorkerDeps): Promise<Worker> => {
     })
   await enqueueStartWork(deps)
   const stopWatching = every(
-    livenessInterval,
+    deps.livenessInterval ?? defaultLivenessInterval,
     async () => {
       await liveness.hold()
       await unlockDeadWorkers(deps)

@@ -228,7 +228,8 @@ export class ConnectionRouter<Schema> {
       const expected = { database: address.database, role: address.user }
       log.error({ tenantId, identity, expected, reached }, "another database than the tenant's answered")
     }
-    const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs }
+    // Shorter than the wait, so that those who wait for a silent server hear that it is unavailable, not overloaded.
+    const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs * 0.8 }
     return new TenantConnection(address, settings, { ...events, mismatch })
   }
 

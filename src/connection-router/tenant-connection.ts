@@ -46,6 +46,7 @@ export class TenantConnection {
   readonly #client: pg.Client
   readonly #address: PostgresAddress
   readonly #events: ConnectionEvents
+  readonly #connectTimeoutMs: number
   #lost = false
   #spoiled = false
   /** True from a statement's start until the server says it is ready for the next one. */
@@ -57,10 +58,10 @@ export class TenantConnection {
   constructor(address: PostgresAddress, settings: ConnectionSettings, events: ConnectionEvents) {
     this.#address = address
     this.#events = events
+    this.#connectTimeoutMs = settings.connectTimeoutMs
     this.#client = new pg.Client({
       ...clientOptions(address),
       application_name: 'freehold',
-      connectionTimeoutMillis: settings.connectTimeoutMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
       statement_timeout: settings.statementTimeoutMs,
@@ -83,6 +84,8 @@ export class TenantConnection {
 
   /** Connects and checks whose database answers. Throws `database_unavailable`; then call `close`. */
   async open(): Promise<void> {
+    // Over the whole of it: a server may also fall silent after the greeting.
+    const timer = setTimeout(() => this.#client.connection.stream.destroy(), this.#connectTimeoutMs)
     try {
       await this.#client.connect()
       const { rows } = await this.#client.query<{ database: string; role: string; login: string }>(
@@ -97,6 +100,8 @@ export class TenantConnection {
       // Without an answer from the server there is no session whose end is worth waiting for.
       if (!(error instanceof pg.DatabaseError)) this.#client.connection.stream.destroy()
       throw unavailable(error)
+    } finally {
+      clearTimeout(timer)
     }
     this.#spoiled = true
     throw unavailable(new Error('another database answered'))

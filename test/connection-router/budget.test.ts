@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from 'node:net'
 import { sql } from 'kysely'
 import t from 'tap'
 import { isAppError } from '../../src/kernel/errors.ts'
@@ -180,6 +181,17 @@ world.test(
     t.equal(await read(router, a.tenantId), a.tenantId)
   },
 )
+
+world.test('a server that takes the connection and says nothing is unavailable in time', async (t) => {
+  const silent = createServer(() => {})
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => silent.close())
+  const { port } = silent.address() as AddressInfo
+  world.master.set(a.tenantId, { ...a, address: { ...a.address, host: '127.0.0.1', port } })
+  const router = world.router({ acquireTimeoutMs: 500 })
+  t.equal(await codeOf(read(router, a.tenantId)), 'database_unavailable')
+  await until(() => router.stats().clusters[0]?.permitsUsed === 0)
+})
 
 world.test('a server that is out of connections for this role is unavailable, not a 500', async (t) => {
   await world.admin(`alter role ${a.address.user} connection limit 0`)

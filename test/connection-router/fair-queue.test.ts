@@ -79,7 +79,7 @@ t.test('it behaves as the plain model in every sequence of coming, being served 
     fc.record({ kind: fc.constant('leave' as const), which: fc.nat(20) }),
   )
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
       const [queue, model] = [new FairQueue<number>(), new Model()]
       steps.forEach((action, i) => {
         if (action.kind === 'push') model.push(action.tenant, queue.push(action.tenant, i))

@@ -88,6 +88,7 @@ world.test(
     lease.release()
     await waiting
     t.equal(router.stats().waiters, 0)
+    t.equal(router.stats().clusters[0]?.busy, 1, 'without waiting for the statement before it')
     await slow
   },
 )

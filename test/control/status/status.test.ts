@@ -44,7 +44,7 @@ t.test('/docs/json is OpenAPI 3.1 of exactly the routes there are', async (t) =>
     )
     t.ok(operation?.summary, `${method} ${path} has a summary`)
   }
-  t.ok(document.components.schemas['Problem'], 'the error body is named')
+  t.ok(document.components.schemas.Problem, 'the error body is named')
 })
 
 t.test('/docs is a page whose parts all come from here', async (t) => {

@@ -24,7 +24,7 @@ t.test('with a spare ready, a tenant is active at once and its maker is its Admi
     metadata: {},
     createdAt: /Z$/,
   })
-  t.equal(answer.headers['location'], `/tenants/${answer.body.id}`)
+  t.equal(answer.headers.location, `/tenants/${answer.body.id}`)
   const context = await call('GET', '/auth/context', { token })
   t.match(context.body, { tenants: [{ slug: 'muller-sohne', role: 'Admin', status: 'active' }] })
 })
@@ -39,8 +39,8 @@ t.test('without a spare the tenant is pending, and its status can be followed', 
   const answer = await create(token, { name: 'Later', slug: 'later' })
   t.equal(answer.status, 202, answer.text)
   t.match(answer.body, { status: 'pending', settings: null })
-  t.equal(answer.headers['location'], `/tenants/${answer.body.id}/status`)
-  t.match((await call('GET', String(answer.headers['location']), { token })).body, { status: 'pending' })
+  t.equal(answer.headers.location, `/tenants/${answer.body.id}/status`)
+  t.match((await call('GET', String(answer.headers.location), { token })).body, { status: 'pending' })
   t.match((await call('POST', '/auth/switch', { token, body: { tenant: 'later' } })).body, {
     code: 'tenant_not_ready',
   })

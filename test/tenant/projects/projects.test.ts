@@ -85,7 +85,7 @@ t.test('a project is what was sent, and stays so', async (t) => {
   const sent = { name: 'Bridge', description: 'Over the river\nin two parts' }
   const created = await call('POST', '/api/projects', { token: admin.token, body: sent })
   t.match(created.body, { ...sent, workspaceId: null, createdBy: admin.personId })
-  t.equal(created.headers['location'], `/api/projects/${created.body.id}`)
+  t.equal(created.headers.location, `/api/projects/${created.body.id}`)
   const read = await call('GET', `/api/projects/${created.body.id}`, { token: admin.token })
   t.strictSame(read.body, created.body)
 })
