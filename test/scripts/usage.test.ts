@@ -66,9 +66,13 @@ t.test('--version prints the version of the package', async (t) => {
 
 const good = ['--name', 'Acme', '--admin-email', 'ada@example.com']
 const misuses: [name: string, args: string[], says: RegExp][] = [
-  ['an unknown noun', ['tennant'], /unknown command 'tennant'[^]*Did you mean tenant[^]*see freehold --help/],
-  ['an unknown verb', ['tenant', 'destroy'], /unknown command 'destroy'[^]*see freehold tenant --help/],
-  ['an unknown option', ['doctor', '--mend'], /unknown option '--mend'[^]*see freehold doctor --help/],
+  [
+    'an unknown noun',
+    ['tennant'],
+    /unknown command 'tennant'[\s\S]*Did you mean tenant[\s\S]*see freehold --help/,
+  ],
+  ['an unknown verb', ['tenant', 'destroy'], /unknown command 'destroy'[\s\S]*see freehold tenant --help/],
+  ['an unknown option', ['doctor', '--mend'], /unknown option '--mend'[\s\S]*see freehold doctor --help/],
   ['too many words', ['doctor', 'now'], /too many arguments/],
   ['no slug', ['tenant', 'create', ...good], /missing required argument 'slug'/],
   ['no name', ['tenant', 'create', 'acme', '--admin-email', 'a@b.co'], /'--name <name>' not specified/],

@@ -1,10 +1,9 @@
 import { type Command, Option } from 'commander'
 import { email, line, slug } from '../../arguments.ts'
-import { withInstallation } from '../../installation.ts'
 import { printFields, printJson } from '../../output.ts'
 import { verb } from '../../program.ts'
 import { createProgress } from '../../progress.ts'
-import { createTenant, type TenantWishes } from './create-tenant.ts'
+import type { TenantWishes } from './create-tenant.ts'
 import { toTenantFields, toTenantJson } from './tenant-view.ts'
 
 type Options = Omit<TenantWishes, 'slug' | 'wait'> & { wait?: boolean; json?: boolean }
@@ -25,6 +24,8 @@ export const addTenantCreate = (parent: Command): void => {
     .option('--no-wait', 'leave the database to a running worker when no spare is free')
     .action(async (wanted: string, _: Options, command: Command) => {
       const { json = false, wait = true, ...options } = command.optsWithGlobals<Options>()
+      const { withInstallation } = await import('../../installation.ts')
+      const { createTenant } = await import('./create-tenant.ts')
       const progress = createProgress(json)
       const tenant = await withInstallation(progress, (installation) =>
         createTenant(installation, { ...options, wait, slug: wanted }, progress),

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { type ListedTenant, listTenants } from '../../../src/master/tenants.ts'
 import { id, wholeNumber } from '../../arguments.ts'
-import { type Installation, withInstallation } from '../../installation.ts'
+import type { Installation } from '../../installation.ts'
 import { type Column, print, printJson, printTable } from '../../output.ts'
 import { verb } from '../../program.ts'
 import { createProgress } from '../../progress.ts'
@@ -59,6 +59,7 @@ export const addTenantList = (parent: Command): void => {
     .option('--cursor <cursor>', "begin after this page's nextCursor", id)
     .action(async (_: Options, command: Command) => {
       const { json = false, ...options } = command.optsWithGlobals<Options>()
+      const { withInstallation } = await import('../../installation.ts')
       const tenants = await withInstallation(createProgress(json), (installation) =>
         readTenants(installation, options),
       )

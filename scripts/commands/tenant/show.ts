@@ -3,7 +3,6 @@ import { AppError } from '../../../src/kernel/errors.ts'
 import type { MasterDb } from '../../../src/master/master.ts'
 import { findTenant } from '../../../src/master/tenants.ts'
 import { line } from '../../arguments.ts'
-import { withInstallation } from '../../installation.ts'
 import { printFields, printJson } from '../../output.ts'
 import { verb } from '../../program.ts'
 import { createProgress } from '../../progress.ts'
@@ -28,6 +27,7 @@ export const addTenantShow = (parent: Command): void => {
     .argument('<tenant>', 'its slug or id', line(63))
     .action(async (wanted: string, _: unknown, command: Command) => {
       const { json = false } = command.optsWithGlobals<{ json?: boolean }>()
+      const { withInstallation } = await import('../../installation.ts')
       const { tenant, members } = await withInstallation(createProgress(json), ({ master }) =>
         readTenant(master.db, wanted),
       )
