@@ -17,6 +17,25 @@ const secretFields = [
 ]
 const secretHeaders = ['authorization', 'cookie', 'set-cookie', 'x-csrf-token']
 
+type LoggedError = { type: string; message: string; code?: string; stack?: string; cause?: LoggedError }
+
+/**
+ * What of an error goes into the log. Only what is named here: errors of drivers carry whole clients with passwords, and
+ * errors of Postgres carry rows.
+ */
+const toLoggedError = (error: unknown, depth = 0): LoggedError => {
+  if (!(error instanceof Error))
+    return { type: typeof error, message: 'something that is no Error was thrown' }
+  const { code } = error as { code?: unknown }
+  return {
+    type: error.name,
+    message: error.message,
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(error.stack === undefined ? {} : { stack: error.stack }),
+    ...(error.cause === undefined || depth >= 5 ? {} : { cause: toLoggedError(error.cause, depth + 1) }),
+  }
+}
+
 /** JSON lines on standard output (or `destination`), with secrets redacted by field name. */
 export const createLogger = (level: LogLevel, destination?: DestinationStream): Logger =>
   pino(
@@ -25,6 +44,7 @@ export const createLogger = (level: LogLevel, destination?: DestinationStream): 
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: (error: unknown) => toLoggedError(error) },
       redact: {
         paths: [
           ...secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),

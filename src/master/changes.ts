@@ -44,9 +44,17 @@ const listenOnce = async (
   handlers.onGap()
   heard.at = performance.now()
   onReady()
+  let beating = false
   const beat = setInterval(() => {
     if (performance.now() - heard.at > silenceMs) client.connection.stream.destroy()
-    else client.query('select pg_notify($1, $2)', [channel, node]).catch(() => {})
+    if (beating) return
+    beating = true
+    const sent = client.query('select pg_notify($1, $2)', [channel, node])
+    sent
+      .catch(() => {})
+      .finally(() => {
+        beating = false
+      })
   }, heartbeatMs)
   try {
     await over

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
 import pg from 'pg'
+import { OperatorError } from '../kernel/errors.ts'
 import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.ts'
 import { migrate, pendingMigrations } from '../migrator/migrate.ts'
 import { type MigrationSet, readMigrationSet } from '../migrator/migration-set.ts'
@@ -10,6 +11,16 @@ const folder = fileURLToPath(new URL('../../migrations-master', import.meta.url)
 
 export const readMasterMigrations = (): Promise<MigrationSet> => readMigrationSet(folder)
 
+/** Why the master can't be reached, for who set its address. Holds no password. */
+const explain = ({ host, port, database, user }: PostgresAddress, cause: unknown): string => {
+  const { code, message } = cause as { code?: string; message?: string }
+  const where = `${database} on ${host}:${port} as ${user}`
+  if (code === '28P01' || code === '28000')
+    return `The master database ${where} refuses the login; check MASTER_DATABASE_URL`
+  if (code === '3D000') return `There is no database ${where}; create it, or correct MASTER_DATABASE_URL`
+  return `The master database ${where} cannot be reached (${code ?? message}); check MASTER_DATABASE_URL and the server`
+}
+
 const withClient = async <T>(
   address: PostgresAddress,
   work: (client: pg.Client) => Promise<T>,
@@ -17,7 +28,9 @@ const withClient = async <T>(
   const client = new pg.Client({ ...clientOptions(address), application_name: 'freehold migrate' })
   // A lost connection also fails the query under way; without a listener it would end the process.
   client.on('error', () => {})
-  await client.connect()
+  await client.connect().catch((cause: unknown) => {
+    throw new OperatorError(explain(address, cause), cause)
+  })
   try {
     return await work(client)
   } finally {

@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely'
+import { type QueryExecutorProvider, sql } from 'kysely'
 import type { TaskName, Tasks } from './tasks.ts'
 
 export type EnqueueOptions = {
@@ -16,8 +16,8 @@ export type EnqueueOptions = {
  * Adds a job inside the caller's transaction: it runs when that commits, and never when it rolls back. A `jobKey` makes
  * transactions with the same key wait for one another from here to their commit, so enqueue last.
  */
-export const enqueue = async <DB, Name extends TaskName>(
-  trx: Kysely<DB>,
+export const enqueue = async <Name extends TaskName>(
+  trx: QueryExecutorProvider,
   task: Name,
   payload: Tasks[Name],
   options: EnqueueOptions = {},
@@ -33,7 +33,10 @@ export const enqueue = async <DB, Name extends TaskName>(
 }
 
 /** The keys among `jobKeys` for which a job waits or runs; what has used up its attempts counts as neither. */
-export const queuedJobKeys = async <DB>(db: Kysely<DB>, jobKeys: readonly string[]): Promise<Set<string>> => {
+export const queuedJobKeys = async (
+  db: QueryExecutorProvider,
+  jobKeys: readonly string[],
+): Promise<Set<string>> => {
   const { rows } = await sql<{ key: string }>`
     select key from graphile_worker.jobs
      where key = any(${jobKeys}::text[]) and (attempts < max_attempts or locked_at is not null)`.execute(db)
