@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs'
 import { buildApp } from './app.ts'
 import { createReadiness, type ReadyCheck } from './control/status/readiness.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts'
-import { provideMasterKey } from './embedded-postgres/master-key.ts'
+import { lostMasterKey, makeMasterKey, readMasterKey } from './embedded-postgres/master-key.ts'
 import type { App } from './http/app.ts'
 import { type Config, loadConfig } from './kernel/config.ts'
 import { OperatorError } from './kernel/errors.ts'
 import { createLogger, type Logger } from './kernel/log.ts'
+import { isInstalled } from './master/installation.ts'
 import { isMasterMigrated } from './master/migrate-master.ts'
 import { type Grounds, openService, type Service } from './service.ts'
 import { startSummary } from './summary.ts'
@@ -55,10 +56,10 @@ const open = async <T>(
 
 const openGrounds = async (run: Run): Promise<Grounds> => {
   const { config, log, onLost } = run
+  const given = config.masterKey
   if (config.external !== undefined) {
-    if (config.masterKey === undefined)
-      throw new OperatorError('MASTER_KEY is required with MASTER_DATABASE_URL')
-    return { ...config.external, masterKey: config.masterKey }
+    if (given === undefined) throw new OperatorError('MASTER_KEY is required with MASTER_DATABASE_URL')
+    return { ...config.external, masterKey: async () => given }
   }
   const postgres = await open(
     run,
@@ -72,7 +73,12 @@ const openGrounds = async (run: Run): Promise<Grounds> => {
   return {
     master: postgres.master,
     provisioner: postgres.provisioner,
-    masterKey: config.masterKey ?? (await provideMasterKey(config.dataDir)),
+    masterKey: async (db) => {
+      const kept = given ?? (await readMasterKey(config.dataDir))
+      if (kept !== undefined) return kept
+      if (await isInstalled(db)) throw lostMasterKey(config.dataDir)
+      return makeMasterKey(config.dataDir)
+    },
   }
 }
 

@@ -2,25 +2,26 @@ import { ensureFirstAdmin, type FirstAdmin, firstAdminShown } from './access/fir
 import { Grants } from './access/grants.ts'
 import { createPasswords, type Passwords } from './access/passwords.ts'
 import { loadSigningKeys, type SigningKeys } from './access/signing-keys.ts'
-import { syncSystemRoles } from './access/system-roles.ts'
 import { ConnectionRouter } from './connection-router/connection-router.ts'
 import { type Clock, systemClock } from './kernel/clock.ts'
 import type { Config } from './kernel/config.ts'
-import { createSecretBox, type SecretBox } from './kernel/crypto.ts'
+import type { SecretBox } from './kernel/crypto.ts'
 import type { Logger } from './kernel/log.ts'
 import type { PostgresAddress } from './kernel/postgres-address.ts'
 import { type ChangeFeed, openChangeFeed } from './master/changes.ts'
-import { openInstallation } from './master/installation.ts'
-import { type Master, openMaster } from './master/master.ts'
-import { migrateMaster } from './master/migrate-master.ts'
+import type { Master, MasterDb } from './master/master.ts'
 import { findPlacement } from './master/placement.ts'
-import { migrateQueue } from './queue/migrate-queue.ts'
+import { openUpToDateMaster } from './open-master.ts'
 import type { TenantTables } from './tenant/tables.ts'
 import { probeServer } from './tenant-manager/probe-server.ts'
 import { createTenantManager, type TenantManager } from './tenant-manager/tenant-manager.ts'
 
 /** Where the servers are and the key that opens what is sealed: found out by `main`, embedded or given. */
-export type Grounds = { master: PostgresAddress; provisioner: PostgresAddress; masterKey: Buffer }
+export type Grounds = {
+  master: PostgresAddress
+  provisioner: PostgresAddress
+  masterKey: (db: MasterDb) => Promise<Buffer>
+}
 
 /** Everything one node is made of, built once and closed in reverse. */
 export type Service = {
@@ -47,26 +48,6 @@ const reservedConnections = 40
 const routerBudget = (config: Config, maxConnections: number): number =>
   config.connectionBudget ?? Math.max(4, Math.min(400, maxConnections - reservedConnections))
 
-/** Brings the master up to date and opens it: schema, queue, installation, roles. */
-const openMasterOf = async (
-  grounds: Grounds,
-  log: Logger,
-): Promise<{ master: Master; box: SecretBox; installationId: string }> => {
-  const applied = await migrateMaster(grounds.master)
-  if (applied.length > 0) log.info({ applied }, 'the master database was migrated')
-  const master = openMaster(grounds.master, log)
-  try {
-    const box = createSecretBox(grounds.masterKey)
-    const installationId = await openInstallation(master.db, box)
-    await migrateQueue(master.pool)
-    await syncSystemRoles(master.db)
-    return { master, box, installationId }
-  } catch (error) {
-    await master.close()
-    throw error
-  }
-}
-
 /** Builds the node. When a step fails, what was opened before is closed again and the error goes on. */
 export const openService = async (
   config: Config,
@@ -80,7 +61,7 @@ export const openService = async (
   }
   try {
     const server = await probeServer(grounds.provisioner)
-    const { master, box, installationId } = await openMasterOf(grounds, log)
+    const { master, box, installationId } = await openUpToDateMaster(grounds.master, grounds.masterKey, log)
     closers.push(() => master.close())
     const manager = createTenantManager({
       master,

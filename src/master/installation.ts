@@ -30,3 +30,7 @@ export const openInstallation = async (db: MasterDb, box: SecretBox): Promise<st
   }
   return kept.id
 }
+
+/** True when the installation was made, by an earlier start or command. */
+export const isInstalled = async (db: MasterDb): Promise<boolean> =>
+  (await db.selectFrom('installation').select('id').executeTakeFirst()) !== undefined

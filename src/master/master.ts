@@ -42,7 +42,8 @@ export const openMaster = (address: PostgresAddress, log: Logger): Master => {
     pool,
     address,
     close: () => {
-      closing ??= db.destroy()
+      // Kysely ends the pool only when it has run a query.
+      closing ??= db.destroy().then(() => (pool.ended ? undefined : pool.end()))
       return closing
     },
   }

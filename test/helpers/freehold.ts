@@ -193,7 +193,7 @@ export const startFreehold = async (t: Test, env: Record<string, string> = {}): 
   const grounds = {
     master: postgres.master,
     provisioner: postgres.provisioner,
-    masterKey: Buffer.alloc(32, 7),
+    masterKey: async () => Buffer.alloc(32, 7),
   }
   const service = await openService(config, grounds, createLogger('silent'))
   const { app, routes } = await buildApp(service, async () => [])

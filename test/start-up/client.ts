@@ -21,7 +21,8 @@ export const clientOf = (address: string, token?: string): Client => ({
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
     const text = await response.text()
-    return { status: response.status, body: text === '' ? {} : JSON.parse(text) }
+    const json = response.headers.get('content-type')?.includes('json') === true
+    return { status: response.status, body: json ? JSON.parse(text) : {} }
   },
   as: (other) => clientOf(address, other),
 })

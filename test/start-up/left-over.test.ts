@@ -32,9 +32,12 @@ t.test('PostgreSQL killed under Freehold: it says so and ends, and the next star
   await createTenantWithProject(await signUp(first.address, 'ann@example.com', 'long enough'), 'acme')
   for (const pid of await serversOf(dataDir)) process.kill(pid, 'SIGKILL')
   t.same(await freehold.ended, { code: 1, signal: null })
-  t.match(freehold.errors(), [
-    new RegExp(`^freehold: .*PostgreSQL ended by SIGKILL.*${dataDir}/postgres/log.*[Ss]tart Freehold again$`),
-  ])
+  const says = /^freehold: .*PostgreSQL ended by SIGKILL.*\/postgres\/log\. Start Freehold again$/
+  t.equal(
+    freehold.errors().filter((line) => says.test(line)).length,
+    1,
+    'it says what happened and what to do',
+  )
 
   const next = startFreehold(t, dataDir)
   const { address } = await next.ready

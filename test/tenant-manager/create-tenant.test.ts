@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import t from 'tap'
 import { createLogger } from '../../src/kernel/log.ts'
 import { findPlacement } from '../../src/master/placement.ts'
@@ -87,6 +88,29 @@ t.test('a slug is given once; without one a free one is found', async (t) => {
   t.match((await createTenant({ name: 'Acme' })).slug, /^acme-[a-z0-9]{5}$/)
   t.match((await createTenant({ name: '漢字' })).slug, 'tenant')
 })
+
+t.test(
+  'creating queues a refill, and without a spare the building of the database, in one transaction',
+  async (t) => {
+    const queued = async (): Promise<string[]> => {
+      const { rows } = await sql<{ key: string }>`select key from graphile_worker.jobs order by key`.execute(
+        master.db,
+      )
+      await sql`delete from graphile_worker._private_jobs`.execute(master.db)
+      return rows.map((row) => row.key)
+    }
+    await manager.refillSpares()
+    await queued()
+    for (let n = 0; n < 3; n += 1) {
+      t.equal((await createTenant()).status, 'active')
+      t.strictSame(await queued(), ['refill-spares'])
+    }
+    const tenant = await createTenant()
+    t.match(tenant, { status: 'pending', database_id: null, region: 'local' })
+    t.strictSame(await queued(), [`provision-tenant:${tenant.id}`, 'refill-spares'])
+    await manager.provisionTenant(tenant.id)
+  },
+)
 
 t.test('what is no slug is refused, an id too: it would hide the tenant with that id', async (t) => {
   for (const slug of [

@@ -1,227 +1,50 @@
-import type pg from 'pg'
-import t, { type Test } from 'tap'
-import { databaseName, newId, ownerRoleName } from '../../src/kernel/ids.ts'
+import t from 'tap'
+import { databaseName, newId } from '../../src/kernel/ids.ts'
 import { createLogger } from '../../src/kernel/log.ts'
-import { findPlacement } from '../../src/master/placement.ts'
 import { sealProvisioner } from '../../src/master/secrets.ts'
-import type { DatabaseRow } from '../../src/tenant-manager/build-database.ts'
-import type { FindingKind } from '../../src/tenant-manager/findings.ts'
 import { LiveLocks } from '../../src/tenant-manager/live-locks.ts'
-import { connectTo, refusalOf, startTestPostgres } from '../helpers/postgres.ts'
-import { startLandlord } from '../helpers/tenant-manager.ts'
+import { connectTo } from '../helpers/postgres.ts'
+import { openPlantation } from './plantation.ts'
 
-const postgres = await startTestPostgres(t)
-const landlord = await startLandlord(t, postgres, { spareDatabases: 1 })
-const { master, manager, cluster, createTenant } = landlord
-const { db } = master
-await manager.refillSpares()
-
-const rowOf = (id: string | null): Promise<DatabaseRow> =>
-  db.selectFrom('databases').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
-
-const exists = async (admin: pg.Client, name: string): Promise<boolean> => {
-  const { rows } = await admin.query(
-    'select from pg_database where datname = $1 union all select from pg_roles where rolname in ($1, $2)',
-    [name, ownerRoleName(name)],
-  )
-  return rows.length > 0
-}
-
-/** A fresh tenant, so that no test meets the traces of another. */
-const newTenant = async () => {
-  await manager.refillSpares()
-  const tenant = await createTenant()
-  await manager.refillSpares()
-  return { tenant, database: await rowOf(tenant.database_id) }
-}
-
-const found = async (): Promise<FindingKind[]> => (await manager.inspect()).map(({ kind }) => kind)
-
-/** Inspect sees exactly this fault; repair takes it away; then there is nothing to see. */
-const isFoundAndRepaired = async (t: Test, kind: FindingKind): Promise<void> => {
-  t.strictSame(await found(), [kind])
-  const report = await manager.repair()
-  t.strictSame([report.repaired.map((f) => f.kind), report.remaining], [[kind], []])
-  await manager.refillSpares()
-  t.strictSame(await manager.inspect(), [])
-}
-
-/** Inspect sees exactly this fault, and repair leaves it to an operator. */
-const isOnlyReported = async (t: Test, kind: FindingKind): Promise<void> => {
-  t.strictSame(await found(), [kind])
-  const report = await manager.repair()
-  t.strictSame([report.repaired, report.remaining.map((f) => f.kind)], [[], [kind]])
-}
-
-t.test('a sound installation has no findings, and its repair does nothing', async (t) => {
-  await newTenant()
-  t.strictSame(await manager.inspect(), [])
-  t.strictSame(await manager.repair(), { repaired: [], remaining: [] })
-})
-
-t.test('CONNECT given back to PUBLIC is found and revoked', async (t) => {
-  const { database } = await newTenant()
-  const admin = await connectTo(t, postgres.superuser)
-  await admin.query(`grant connect on database ${database.name} to public`)
-  await isFoundAndRepaired(t, 'open_to_others')
-})
-
-t.test("another tenant's role let in is found and shut out", async (t) => {
-  const { database } = await newTenant()
-  const { database: other } = await newTenant()
-  const admin = await connectTo(t, postgres.superuser)
-  await admin.query(`grant connect on database ${database.name} to ${other.name}`)
-  await isFoundAndRepaired(t, 'open_to_others')
-})
-
-t.test('a database shut to its own tenant is opened again', async (t) => {
-  const { database } = await newTenant()
-  const admin = await connectTo(t, postgres.superuser)
-  await admin.query(`revoke connect on database ${database.name} from ${database.name}`)
-  await isFoundAndRepaired(t, 'closed_to_tenant')
-})
-
-for (const name of ['postgres', 'template1', 'freehold']) {
-  t.test(`PUBLIC let into ${name} is found; the reconciler revokes it where it may`, async (t) => {
-    const admin = await connectTo(t, postgres.superuser)
-    await admin.query(`grant connect on database ${name} to public`)
-    // Only the master's own database belongs to a role of ours.
-    if (name === 'freehold') return isFoundAndRepaired(t, 'cluster_open_to_public')
-    await isOnlyReported(t, 'cluster_open_to_public')
-    await t.rejects(manager.prepareDefaultCluster(postgres.provisioner), {
-      name: 'OperatorError',
-      message: new RegExp(`revoke connect, temporary on database "${name}" from public;`),
-    })
-    await admin.query(`revoke connect on database ${name} from public`)
-  })
-}
-
-const grants: [what: string, sql: (name: string, other: string) => string][] = [
-  ['createdb', (name) => `alter role ${name} createdb`],
-  ['createrole', (name) => `alter role ${name} createrole`],
-  ["another tenant's role", (name, other) => `grant ${other} to ${name}`],
-  ["another tenant's owner", (name, other) => `grant ${other}_owner to ${name}`],
-  ['its own owner', (name) => `grant ${name}_owner to ${name}`],
-  ['a role of the server', (name) => `grant pg_read_all_data to ${name}`],
-  [
-    'more of the group',
-    (name) => `grant freehold_tenant to ${name} with set true, admin true granted by freehold_provisioner`,
-  ],
-  ['createdb for the owner', (name) => `alter role ${name}_owner createdb`],
-]
-
-for (const [what, sql] of grants) {
-  t.test(`a role given ${what} is found`, async (t) => {
-    const { database } = await newTenant()
-    const { database: other } = await newTenant()
-    const admin = await connectTo(t, postgres.superuser)
-    await admin.query(sql(database.name, other.name))
-    const grantedByOthers = /another|its own|server/.test(what)
-    if (!grantedByOthers) return isFoundAndRepaired(t, 'excess_rights')
-    // What a superuser granted, only a superuser takes away.
-    await isOnlyReported(t, 'excess_rights')
-    for (const role of [other.name, `${other.name}_owner`, `${database.name}_owner`, 'pg_read_all_data']) {
-      await admin.query(`revoke ${role} from ${database.name}`)
-    }
-  })
-}
-
-for (const attribute of ['superuser', 'replication', 'bypassrls']) {
-  t.test(`a role made ${attribute} is reported, with the statement for a superuser`, async (t) => {
-    const { database } = await newTenant()
-    const admin = await connectTo(t, postgres.superuser)
-    await admin.query(`alter role ${database.name} ${attribute}`)
-    await isOnlyReported(t, 'excess_rights')
-    const [finding] = await manager.inspect()
-    t.match(finding, { repairable: false, message: /run as a superuser: alter role t_\w+ nosuperuser/ })
-    await admin.query(`alter role ${database.name} no${attribute}`)
-  })
-}
-
-const changes: [what: string, sql: (name: string) => string][] = [
-  ['NOLOGIN', (name) => `alter role ${name} nologin`],
-  ['a setting', (name) => `alter role ${name} set statement_timeout = 0`],
-  ['a setting in its database', (name) => `alter role ${name} in database ${name} set search_path = evil`],
-  ['another connection limit', (name) => `alter role ${name} connection limit -1`],
-  ['a password that expires', (name) => `alter role ${name} valid until '2020-01-01'`],
-  ['LOGIN for the owner', (name) => `alter role ${name}_owner login`],
-  ['no group', (name) => `revoke freehold_tenant from ${name} granted by freehold_provisioner`],
-]
-
-for (const [what, sql] of changes) {
-  t.test(`a role changed to ${what} is found and put right`, async (t) => {
-    const { database } = await newTenant()
-    const admin = await connectTo(t, postgres.superuser)
-    await admin.query(sql(database.name))
-    await isFoundAndRepaired(t, 'role_changed')
-  })
-}
-
-t.test('settings that a tenant gave its own role are found and reset', async (t) => {
-  const { database } = await newTenant()
-  const { id } = await db
-    .selectFrom('tenants')
-    .select('id')
-    .where('database_id', '=', database.id)
-    .executeTakeFirstOrThrow()
-  const placement = await findPlacement(db, landlord.box)(id)
-  if (placement?.status !== 'active') throw new Error('the tenant has no placement')
-  const tenant = await connectTo(t, placement.address)
-  await tenant.query(`alter role ${database.name} set work_mem = '1GB'`)
-  await isFoundAndRepaired(t, 'role_changed')
-})
-
-t.test('a login role that is gone is made again, with the same secret', async (t) => {
-  const { tenant, database } = await newTenant()
-  const placement = await findPlacement(db, landlord.box)(tenant.id)
-  if (placement?.status !== 'active') throw new Error('the tenant has no placement')
-  const admin = await connectTo(t, postgres.superuser)
-  await admin.query(`revoke all on database ${database.name} from ${database.name}`)
-  await admin.query(`drop role ${database.name}`)
-  t.equal(await refusalOf(placement.address), '28P01')
-  await isFoundAndRepaired(t, 'missing_role')
-  t.equal(await refusalOf(placement.address), undefined)
-})
+const plantation = await openPlantation(t)
+const { postgres, admin, db, master, manager, cluster, box, createTenant } = plantation
+const { newTenant, rowOf, exists, found, isFoundAndRepaired, isOnlyReported } = plantation
 
 t.test('a build without a live builder is erased; one with a live builder is left alone', async (t) => {
-  const admin = await connectTo(t, postgres.superuser)
   const row = await manager.buildDatabase(cluster.id)
   await db.updateTable('databases').set({ status: 'building' }).where('id', '=', row.id).execute()
   const builder = new LiveLocks(master, createLogger('silent'))
   const lock = await builder.tryHold(`database:${row.id}`)
   t.strictSame(await manager.inspect(), [])
   t.strictSame(await manager.repair(), { repaired: [], remaining: [] })
-  t.ok(await exists(admin, row.name))
+  t.ok(await exists(row.name))
   await lock?.release()
   await builder.close()
   await isFoundAndRepaired(t, 'half_built_database')
-  t.notOk(await exists(admin, row.name))
+  t.notOk(await exists(row.name))
 })
 
 t.test('an erasure that was cut short is finished, also one that left the database invalid', async (t) => {
-  const admin = await connectTo(t, postgres.superuser)
   const row = await manager.buildDatabase(cluster.id)
   await db.updateTable('databases').set({ status: 'erasing' }).where('id', '=', row.id).execute()
   await admin.query('update pg_database set datconnlimit = -2 where datname = $1', [row.name])
   await isFoundAndRepaired(t, 'unfinished_erase')
-  t.notOk(await exists(admin, row.name))
+  t.notOk(await exists(row.name))
 })
 
 t.test('a database of ours that the master does not know is erased if nobody ever used it', async (t) => {
-  const admin = await connectTo(t, postgres.superuser)
   const row = await manager.buildDatabase(cluster.id)
   await db.deleteFrom('databases').where('id', '=', row.id).execute()
   await isFoundAndRepaired(t, 'orphan_database')
-  t.notOk(await exists(admin, row.name))
+  t.notOk(await exists(row.name))
 })
 
 t.test('roles of ours without database and row are erased', async (t) => {
-  const admin = await connectTo(t, postgres.superuser)
   const row = await manager.buildDatabase(cluster.id)
   await admin.query(`drop database ${row.name}`)
   await db.deleteFrom('databases').where('id', '=', row.id).execute()
   await isFoundAndRepaired(t, 'orphan_database')
-  t.notOk(await exists(admin, row.name))
+  t.notOk(await exists(row.name))
 })
 
 t.test(
@@ -231,10 +54,13 @@ t.test(
     const inside = await connectTo(t, { ...postgres.superuser, database: row.name })
     await inside.query(`insert into audit_log (id, actor_kind, action, entity_type)
     values (gen_random_uuid(), 'person', 'project.created', 'project')`)
+    // An open session would keep the database by itself.
+    await inside.end()
     await db.deleteFrom('databases').where('id', '=', row.id).execute()
     await isOnlyReported(t, 'orphan_database')
-    t.equal((await inside.query('select from audit_log')).rowCount, 1)
-    await inside.end()
+    const again = await connectTo(t, { ...postgres.superuser, database: row.name })
+    t.equal((await again.query('select from audit_log')).rowCount, 1)
+    await again.end()
     await db
       .insertInto('databases')
       .values({ ...row, status: 'erasing' })
@@ -244,7 +70,6 @@ t.test(
 )
 
 t.test("a foreign installation's databases are neither found nor touched", async (t) => {
-  const admin = await connectTo(t, postgres.superuser)
   const name = databaseName(newId())
   await admin.query(`create role ${name}_owner`)
   await admin.query(`comment on role ${name}_owner is 'freehold ${newId()}'`)
@@ -252,7 +77,7 @@ t.test("a foreign installation's databases are neither found nor touched", async
   await admin.query(`create database ${name} owner ${name}_owner`)
   t.strictSame(await manager.inspect(), [])
   await manager.repair()
-  t.ok(await exists(admin, name))
+  t.ok(await exists(name))
   // Not even when the master claims it.
   const row = { id: newId(), cluster_id: cluster.id, name, secret: Buffer.alloc(1), schema_version: '9999_x' }
   await db
@@ -262,7 +87,7 @@ t.test("a foreign installation's databases are neither found nor touched", async
   await isOnlyReported(t, 'foreign_owner')
   await db.updateTable('databases').set({ status: 'erasing' }).where('id', '=', row.id).execute()
   await t.rejects(manager.eraseDatabase(row.id), /does not carry the mark of this installation/)
-  t.ok(await exists(admin, name))
+  t.ok(await exists(name))
   await db.deleteFrom('databases').where('id', '=', row.id).execute()
   await db.deleteFrom('operations').where('database_id', '=', row.id).execute()
 })
@@ -274,22 +99,20 @@ t.test('a spare that is missing on its cluster is struck off', async (t) => {
     .selectAll()
     .where('status', '=', 'spare')
     .executeTakeFirstOrThrow()
-  const admin = await connectTo(t, postgres.superuser)
   await admin.query(`drop database ${spare.name}`)
   t.strictSame(await found(), ['missing_database'])
   await manager.repair()
   await manager.refillSpares()
   t.strictSame(await manager.inspect(), [])
-  t.notOk(await exists(admin, spare.name))
+  t.notOk(await exists(spare.name))
 })
 
 t.test('a held database that is missing is reported and its row and roles are kept', async (t) => {
   const { tenant, database } = await newTenant()
-  const admin = await connectTo(t, postgres.superuser)
   await admin.query(`drop database ${database.name}`)
   await isOnlyReported(t, 'missing_database')
   t.match(await rowOf(database.id), { status: 'held' })
-  t.ok(await exists(admin, database.name))
+  t.ok(await exists(database.name))
   await db
     .updateTable('tenants')
     .set({ status: 'deleted', database_id: null })
@@ -386,13 +209,12 @@ t.test('missing spares are noticed', async (t) => {
 })
 
 t.test('templates that are not needed any more are dropped, foreign ones are not', async (t) => {
-  const admin = await connectTo(t, postgres.superuser)
   const provisioner = await connectTo(t, postgres.provisioner)
   const mine = ['freehold_template_00000000000000aa', 'freehold_unfinished_x']
   const theirs = 'freehold_template_00000000000000bb'
   for (const name of [...mine, theirs]) {
     await provisioner.query(`create database ${name} is_template true allow_connections false`)
-    const mark = name === theirs ? newId() : landlord.installationId
+    const mark = name === theirs ? newId() : plantation.installationId
     await admin.query(`comment on database ${name} is 'freehold ${mark}'`)
   }
   t.strictSame(await found(), ['left_template', 'left_template'])
@@ -422,7 +244,7 @@ t.test(
           ssl: 'disable',
           status: 'draining',
         },
-        provisioner: sealProvisioner(landlord.box, id, login),
+        provisioner: sealProvisioner(box, id, login),
       })
       .execute()
     await isOnlyReported(t, 'cluster_unreachable')
@@ -430,3 +252,16 @@ t.test(
     t.strictSame(await manager.inspect(), [])
   },
 )
+
+t.test('a database with a deed is never given up, whatever its status says', async (t) => {
+  const { database } = await newTenant()
+  await db.updateTable('databases').set({ status: 'retired' }).where('id', '=', database.id).execute()
+  await admin.query(`alter database ${database.name} rename to hidden`)
+  t.strictSame((await found()).sort(), ['deed_to_wrong_database', 'missing_database'])
+  await manager.repair()
+  t.match(await rowOf(database.id), { status: 'retired' })
+  t.ok(await exists(database.name), 'its roles are there')
+  await admin.query(`alter database hidden rename to ${database.name}`)
+  await db.updateTable('databases').set({ status: 'held' }).where('id', '=', database.id).execute()
+  t.strictSame(await manager.inspect(), [])
+})

@@ -2,12 +2,12 @@ import { sql } from 'kysely'
 import type { Config } from '../../../src/kernel/config.ts'
 import { createSecretBox, type SecretBox } from '../../../src/kernel/crypto.ts'
 import { OperatorError } from '../../../src/kernel/errors.ts'
-import { openInstallation } from '../../../src/master/installation.ts'
+import { isInstalled, openInstallation } from '../../../src/master/installation.ts'
 import type { MasterDb } from '../../../src/master/master.ts'
 import { readMasterMigrations } from '../../../src/master/migrate-master.ts'
 import { probeServer } from '../../../src/tenant-manager/probe-server.ts'
 import type { Grounds } from '../../grounds.ts'
-import { findMasterKey, isInstalled } from '../../installation.ts'
+import { findMasterKey } from '../../installation.ts'
 import { errorText, plural } from '../../output.ts'
 
 /** One thing that was looked at: how it is, or what is wrong and what repairs it. */
@@ -109,7 +109,7 @@ export const checkMasterKey = async (
       check: bad('installation', 'the master is empty: Freehold never started on it; npm start does', true),
     }
   }
-  const key = await findMasterKey(config, false)
+  const key = await findMasterKey(config)
   if (key === undefined) {
     return {
       check: bad(
