@@ -32,14 +32,19 @@ const unavailable = /^(57P0[1-5]|53300|08...|ECONNREFUSED|ECONNRESET|EPIPE|ENOEN
 
 type Validation = { instancePath: string; message?: string; params: Record<string, unknown> }
 
+const fieldError = ({ instancePath, message = 'is not valid', params }: Validation): FieldError => {
+  const { additionalProperty: unknown, missingProperty: missing } = params
+  if (unknown !== undefined)
+    return { path: `${instancePath}/${String(unknown)}`, message: 'is not a known field' }
+  if (missing !== undefined) return { path: `${instancePath}/${String(missing)}`, message: 'is required' }
+  return { path: instancePath, message }
+}
+
+/** More than this many mistakes help nobody. */
+const maxFieldErrors = 20
+
 const fieldErrors = (error: FastifyError): FieldError[] =>
-  (error.validation as Validation[] | undefined)?.slice(0, 20).map(({ instancePath, message, params }) => {
-    const extra = params.additionalProperty ?? params.missingProperty
-    return {
-      path: extra === undefined ? instancePath : `${instancePath}/${String(extra)}`,
-      message: params.additionalProperty === undefined ? (message ?? 'is not valid') : 'is not a known field',
-    }
-  }) ?? []
+  (error.validation as Validation[] | undefined)?.slice(0, maxFieldErrors).map(fieldError) ?? []
 
 const fromFastify = (error: FastifyError): AppError | undefined => {
   if (error.validation !== undefined) {

@@ -1,5 +1,5 @@
 /** An answer with its body read as JSON (`{}` when there is none). */
-export type Answer = { status: number; body: Record<string, unknown> & { [key: string]: never } }
+export type Answer = { status: number; body: Record<string, unknown> }
 
 /** A person at the HTTP API. */
 export type Client = {
@@ -58,9 +58,12 @@ export const createTenantWithProject = async (person: Client, slug: string): Pro
   mustBe(await (await enter(person, slug)).call('POST', '/api/projects', { name: `of ${slug}` }), 201)
 }
 
+/** The rows of an answer that is a list. */
+export const rowsOf = ({ body }: Answer): Record<string, unknown>[] =>
+  Array.isArray(body.data) ? body.data : []
+
 /** The names of the projects in a tenant. */
 export const projectNames = async (person: Client, slug: string): Promise<string[]> => {
-  const { body } = mustBe(await (await enter(person, slug)).call('GET', '/api/projects'), 200)
-  const data: unknown = body.data
-  return Array.isArray(data) ? data.map((project) => String(project.name)) : []
+  const answer = mustBe(await (await enter(person, slug)).call('GET', '/api/projects'), 200)
+  return rowsOf(answer).map((project) => String(project.name))
 }

@@ -7,7 +7,7 @@ import {
 import { databaseName, newId } from '../../src/kernel/ids.ts'
 import type { PostgresAddress } from '../../src/kernel/postgres-address.ts'
 import { newDataDir, query, until } from '../embedded-postgres/helpers.ts'
-import { type Client, clientOf, enter, signUp } from './client.ts'
+import { type Client, clientOf, enter, rowsOf } from './client.ts'
 import { consultDoctor } from './doctor.ts'
 import { type Freehold, startFreehold } from './process.ts'
 import { randomFrom, seedOfRun } from './random.ts'
@@ -48,25 +48,23 @@ const createUntilKilled = async (person: Client, round: number, freehold: Freeho
 }
 
 /** Every tenant of the person, by status. */
-const listTenants = async (person: Client): Promise<Map<string, string>> => {
-  const all = new Map<string, string>()
+const listTenants = async (person: Client): Promise<Map<string, unknown>> => {
+  const all = new Map<string, unknown>()
   for (let cursor = ''; ; ) {
-    const { body } = await person.call('GET', `/tenants?limit=100${cursor}`)
-    for (const { slug, status } of body.data as { slug: string; status: string }[]) all.set(slug, status)
-    if (body.nextCursor === null) return all
-    cursor = `&cursor=${body.nextCursor}`
+    const answer = await person.call('GET', `/tenants?limit=100${cursor}`)
+    for (const { slug, status } of rowsOf(answer)) all.set(String(slug), status)
+    if (answer.body.nextCursor === null) return all
+    cursor = `&cursor=${answer.body.nextCursor}`
   }
 }
 
 /** Writes into the tenant's database and reads it back; answers what is wrong. */
 const tryTenant = async (person: Client, slug: string): Promise<string[]> => {
   const inside = await enter(person, slug)
-  const { status, body } = await inside.call('POST', '/api/projects', { name: slug })
+  const { status } = await inside.call('POST', '/api/projects', { name: slug })
   if (status !== 201) return [`${slug}: ${status}`]
-  const read = await inside.call('GET', `/api/projects/${body.id}`)
-  const list = await inside.call('GET', '/api/projects')
-  const names = (list.body.data as { name: string }[]).map(({ name }) => name)
-  return read.body.name === slug && names.join() === slug ? [] : [`${slug}: reads ${names.join()}`]
+  const names = rowsOf(await inside.call('GET', '/api/projects')).map(({ name }) => name)
+  return names.join() === slug ? [] : [`${slug}: reads ${names.join()}`]
 }
 
 const tryAll = async (person: Client, slugs: readonly string[]): Promise<string[]> => {

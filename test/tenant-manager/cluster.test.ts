@@ -1,3 +1,4 @@
+import { readFile, writeFile } from 'node:fs/promises'
 import t from 'tap'
 import { openProvisioner } from '../../src/master/secrets.ts'
 import { getCluster, registerDefaultCluster } from '../../src/tenant-manager/cluster.ts'
@@ -71,11 +72,8 @@ t.test('a provisioner without rights over the group roles is told what a superus
   await admin.query('grant connect on database postgres to second_provisioner')
   // The embedded server's access rules know one provisioner only.
   const { rows } = await admin.query("select current_setting('hba_file') as file")
-  const { appendFile } = await import('node:fs/promises')
-  const { readFile, writeFile } = await import('node:fs/promises')
   const rules = await readFile(rows[0].file, 'utf8')
   await writeFile(rows[0].file, `local all second_provisioner scram-sha-256\n${rules}`)
-  await appendFile(rows[0].file, '')
   await admin.query('select pg_reload_conf()')
   for (;;) {
     const shown = await admin.query(

@@ -2,6 +2,7 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { readMigrationSet } from '../../src/migrator/migration-set.ts'
 import { connectTo, startTestPostgres } from '../helpers/postgres.ts'
 import { type Landlord, startLandlord } from '../helpers/tenant-manager.ts'
 
@@ -17,12 +18,10 @@ const nextRelease = async (t: Test, sql: string): Promise<Landlord> => {
   const folder = await mkdtemp(join(tmpdir(), 'test-migrations-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   await cp(ownMigrations, folder, { recursive: true })
-  await writeFile(join(folder, '0099_next.sql'.replace('99', nextNumber)), sql)
+  await writeFile(join(folder, `${newest}.sql`), sql)
   return startLandlord(t, postgres, { install: false, spareDatabases: 2, migrationsFolder: folder })
 }
-const { migrations } = await import('../../src/migrator/migration-set.ts').then((m) =>
-  m.readMigrationSet(ownMigrations),
-)
+const { migrations } = await readMigrationSet(ownMigrations)
 const nextNumber = String(migrations.length + 1).padStart(2, '0')
 const newest = `00${nextNumber}_next`
 
