@@ -1,5 +1,6 @@
 import { authRoutes } from './control/auth/routes.ts'
 import type { ControlDeps } from './control/control-deps.ts'
+import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
 import { tenantRoutes } from './control/tenants/routes.ts'
@@ -19,15 +20,19 @@ import { projectRoutes } from './tenant/projects/routes.ts'
 import { readSettings } from './tenant/settings/queries.ts'
 import { version } from './version.ts'
 
-/** A tenant's settings, from its own database; undefined while that can't be asked. */
+/**
+ * A tenant's settings, from its own database; undefined while that can't be asked, or answers nonsense: one tenant's
+ * fault must not keep its people from signing in.
+ */
 const settingsReader =
   (service: Service): ReadTenantSettings =>
   async (tenantId) => {
     try {
       return await service.router.use(tenantId, readSettings)
     } catch (error) {
-      if (!isAppError(error)) throw error
-      service.log.warn({ tenantId, code: error.code }, "a tenant's settings could not be read")
+      const message = "a tenant's settings could not be read"
+      if (isAppError(error)) service.log.warn({ tenantId, code: error.code }, message)
+      else service.log.error({ tenantId, err: error }, message)
       return undefined
     }
   }
@@ -48,10 +53,12 @@ export const buildApp = async (
   const guards = createGuards(app, {
     authenticate: createAuthenticate(tokens, grants, clock),
     grants,
-    lease: (tenantId) => router.lease(tenantId),
+    lease: (tenantId, options) => router.lease(tenantId, options),
   })
   const ledger = openRouteLedger(app, guards)
-  const metrics = registerMetrics(app, (registry) => collectRouterMetrics(registry, () => router.stats()))
+  const metrics = registerMetrics(app, (registry) =>
+    collectRouterMetrics(registry, () => router.stats(), service.budgets),
+  )
   await registerOpenApi(app, { version, publicUrl: config.publicUrl })
 
   const control: ControlDeps = {
@@ -74,6 +81,7 @@ export const buildApp = async (
   projectRoutes(app)
   // Platform
   platformRoutes(app, control)
+  routerRoute(app, control, { nodeId: service.nodeId, stats: () => router.stats() })
 
   await app.ready()
   return { app, routes: ledger.entries }

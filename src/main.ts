@@ -73,6 +73,7 @@ const openGrounds = async (run: Run): Promise<Grounds> => {
   return {
     master: postgres.master,
     provisioner: postgres.provisioner,
+    alone: true,
     masterKey: async (db) => {
       const kept = given ?? (await readMasterKey(config.dataDir))
       if (kept !== undefined) return kept

@@ -6,11 +6,14 @@ import { ConnectionRouter } from './connection-router/connection-router.ts'
 import { type Clock, systemClock } from './kernel/clock.ts'
 import type { Config } from './kernel/config.ts'
 import type { SecretBox } from './kernel/crypto.ts'
+import { newId } from './kernel/ids.ts'
 import type { Logger } from './kernel/log.ts'
 import type { PostgresAddress } from './kernel/postgres-address.ts'
 import { type ChangeFeed, openChangeFeed } from './master/changes.ts'
 import type { Master, MasterDb } from './master/master.ts'
+import { forgetNodes, setConnectionBudget } from './master/nodes.ts'
 import { findPlacement } from './master/placement.ts'
+import { connectionBudget, createNodeShares } from './node-shares.ts'
 import { openUpToDateMaster } from './open-master.ts'
 import type { TenantTables } from './tenant/tables.ts'
 import { probeServer } from './tenant-manager/probe-server.ts'
@@ -21,10 +24,14 @@ export type Grounds = {
   master: PostgresAddress
   provisioner: PostgresAddress
   masterKey: (db: MasterDb) => Promise<Buffer>
+  /** True when no other node can be alive, because this process has just started the server they would need. */
+  alone?: boolean
 }
 
 /** Everything one node is made of, built once and closed in reverse. */
 export type Service = {
+  /** This process in the register of nodes. */
+  readonly nodeId: string
   readonly config: Config
   readonly clock: Clock
   readonly log: Logger
@@ -35,18 +42,14 @@ export type Service = {
   readonly grants: Grants
   readonly manager: TenantManager
   readonly router: ConnectionRouter<TenantTables>
+  /** What all nodes together may have on each cluster, as this node last heard it. */
+  budgets(): readonly { clusterId: string; whole: number }[]
   readonly changes: ChangeFeed
   /** To be shown to the operator; `firstAdminShown` then remembers that it was. */
   readonly firstAdmin: FirstAdmin | undefined
   firstAdminShown(): Promise<void>
   close(): Promise<void>
 }
-
-/** Connections of a cluster that are not for tenants: the master's own pool, the provisioner, operators with psql. */
-const reservedConnections = 40
-
-const routerBudget = (config: Config, maxConnections: number): number =>
-  config.connectionBudget ?? Math.max(4, Math.min(400, maxConnections - reservedConnections))
 
 /** Builds the node. When a step fails, what was opened before is closed again and the error goes on. */
 export const openService = async (
@@ -72,7 +75,9 @@ export const openService = async (
       tenantMaxConnections: config.tenantMaxConnections,
     })
     closers.push(() => manager.close())
-    await manager.prepareDefaultCluster(grounds.provisioner)
+    const cluster = await manager.prepareDefaultCluster(grounds.provisioner)
+    await setConnectionBudget(master.db, cluster.id, connectionBudget(config, server))
+    if (grounds.alone === true) await forgetNodes(master.db)
     const passwords = await createPasswords()
     const keys = await loadSigningKeys(master.db, box)
     const firstAdmin = await ensureFirstAdmin(master.db, passwords, config.admin)
@@ -80,9 +85,19 @@ export const openService = async (
     const freshness: { feed: ChangeFeed | undefined } = { feed: undefined }
     const isFresh = (): boolean => freshness.feed?.isFresh() ?? false
     const grants = new Grants(master.db, isFresh)
+    const nodeId = newId()
+    const shares = createNodeShares({
+      id: nodeId,
+      config,
+      master: grounds.master,
+      log,
+      router: () => router,
+    })
+    closers.push(() => shares.close())
     const router = new ConnectionRouter<TenantTables>({
       findTenant: findPlacement(master.db, box),
-      budget: routerBudget(config, server.maxConnections),
+      budget: (clusterId) => shares.shareOf(clusterId),
+      mayOpen: () => shares.holds,
       tenantMaxConnections: config.tenantMaxConnections,
       isFresh,
       log,
@@ -105,7 +120,9 @@ export const openService = async (
     )
     freshness.feed = changes
     closers.push(() => changes.close())
+    await shares.open()
     return {
+      nodeId,
       config,
       clock,
       log,
@@ -116,6 +133,7 @@ export const openService = async (
       grants,
       manager,
       router,
+      budgets: () => shares.grants(),
       changes,
       firstAdmin,
       firstAdminShown: () => firstAdminShown(master.db),

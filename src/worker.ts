@@ -1,4 +1,3 @@
-import type { Runner } from 'graphile-worker'
 import type { Logger } from './kernel/log.ts'
 import type { Master } from './master/master.ts'
 import { enqueue } from './queue/enqueue.ts'
@@ -59,28 +58,38 @@ const unlockDeadWorkers = async ({ master, manager, log }: WorkerDeps): Promise<
   log.warn({ workers: dead.length }, 'the jobs of killed workers were given back to the queue')
 }
 
-/** Keeps the lock that proves this worker alive, also over a lost connection. */
+/** Keeps the locks that prove this process' job runners alive, also over a lost connection. */
 const createLiveness = ({ manager, log }: WorkerDeps) => {
-  let workerId: string | undefined
-  let lock: HeldLock | undefined
-  const hold = async (): Promise<void> => {
-    if (workerId === undefined || lock?.lost === false) return
-    lock = await manager.locks.tryHold(workerLock(workerId))
-    if (lock === undefined) log.warn('the lock that proves this worker alive is not free yet')
+  const runners = new Map<string, HeldLock | undefined>()
+  const holdMissing = async (): Promise<void> => {
+    for (const [id, lock] of runners) {
+      if (lock?.lost === false) continue
+      const held = await manager.locks.tryHold(workerLock(id))
+      if (held === undefined) log.warn('the lock that proves this worker alive is not free yet')
+      else if (runners.has(id)) runners.set(id, held)
+      else await held.release()
+    }
   }
-  let first: Promise<void> | undefined
+  /** One look at a time: a runner's slots begin together, and the watch goes on beside them. */
+  let last: Promise<unknown> = Promise.resolve()
+  const hold = (): Promise<void> => {
+    const held = last.then(holdMissing)
+    last = held.catch(() => {})
+    return held
+  }
   return {
-    /** Once for all job runners of the process. */
-    begin: (id: string): Promise<void> => {
-      workerId = id
-      first ??= hold().catch((error: unknown) => {
-        first = undefined
-        throw error
-      })
-      return first
-    },
     hold,
-    end: async (): Promise<void> => lock?.release(),
+    /** Called by each of a runner's slots, before its first job. */
+    begin: (id: string): Promise<void> => {
+      if (!runners.has(id)) runners.set(id, undefined)
+      return hold()
+    },
+    /** From now on jobs that are still locked under the id are free for others. */
+    end: async (id: string): Promise<void> => {
+      const lock = runners.get(id)
+      runners.delete(id)
+      await lock?.release()
+    },
   }
 }
 
@@ -114,40 +123,35 @@ const enqueueStartWork = async ({ master }: WorkerDeps): Promise<void> => {
 export const startWorker = async (deps: WorkerDeps): Promise<Worker> => {
   const liveness = createLiveness(deps)
   await unlockDeadWorkers(deps)
-  const runner: Runner = await runTasks({
+  const tasks = await runTasks({
     pool: deps.master.pool,
     log: deps.log,
     handlers: taskHandlers(deps),
     concurrency,
     beforeFirstJob: liveness.begin,
+    afterLastJob: liveness.end,
   })
-  let running = true
-  const ended = runner.promise
-    .catch((error: unknown) => deps.log.error({ err: error }, 'the worker ended with an error'))
-    .finally(() => {
-      running = false
-    })
-  await enqueueStartWork(deps)
-  const stopWatching = every(
-    deps.livenessInterval ?? defaultLivenessInterval,
-    async () => {
-      await liveness.hold()
-      await unlockDeadWorkers(deps)
-    },
-    deps.log,
-  )
-  let stopping: Promise<void> | undefined
-  const stop = async (): Promise<void> => {
-    await stopWatching()
-    if (running) await runner.stop()
-    await ended
-    await liveness.end()
+  const watch = async (): Promise<void> => {
+    await liveness.hold()
+    await unlockDeadWorkers(deps)
   }
-  return {
-    ready: () => running && stopping === undefined,
+  const stopWatching = every(deps.livenessInterval ?? defaultLivenessInterval, watch, deps.log)
+  const stop = async (): Promise<void> => {
+    await Promise.all([tasks.stop(), stopWatching()])
+  }
+  let stopping: Promise<void> | undefined
+  const worker: Worker = {
+    ready: () => tasks.ready(),
     stop: () => {
       stopping ??= stop()
       return stopping
     },
   }
+  try {
+    await enqueueStartWork(deps)
+  } catch (error) {
+    await worker.stop()
+    throw error
+  }
+  return worker
 }

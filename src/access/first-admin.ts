@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { randomSecret } from '../kernel/crypto.ts'
 import { writeMasterAudit } from '../master/audit-log.ts'
-import type { MasterDb } from '../master/master.ts'
+import type { MasterDb, MasterTransaction } from '../master/master.ts'
 import { findPersonByEmail, insertPerson } from '../master/people.ts'
 import type { Passwords } from './passwords.ts'
 
@@ -45,13 +45,30 @@ export const ensureFirstAdmin = async (
         entity: { type: 'person', id: person.id },
       })
     } else {
-      await trx
-        .updateTable('people')
-        .set({ password_hash: passwordHash, platform_admin: true, updated_at: sql<Date>`now()` })
-        .where('id', '=', existing.id)
-        .execute()
+      await takeOver(trx, existing.id, passwordHash)
     }
     return { email: admin.email, password: admin.password === undefined ? password : undefined }
+  })
+}
+
+/** Gives an existing account to the operator. Whoever was signed in to it before is no admin, so they are signed out. */
+const takeOver = async (trx: MasterTransaction, personId: string, passwordHash: string): Promise<void> => {
+  const now = sql<Date>`now()`
+  await trx
+    .updateTable('people')
+    .set({ password_hash: passwordHash, platform_admin: true, updated_at: now })
+    .where('id', '=', personId)
+    .execute()
+  await trx
+    .updateTable('sessions')
+    .set({ ended_at: now })
+    .where('person_id', '=', personId)
+    .where('ended_at', 'is', null)
+    .execute()
+  await writeMasterAudit(trx, {
+    actor: { kind: 'system', id: null },
+    action: 'platform_admin.password_set',
+    entity: { type: 'person', id: personId },
   })
 }
 

@@ -1,41 +1,27 @@
-import type { Clock } from '../kernel/clock.ts'
+import type { ClusterBudgetOptions } from './cluster-options.ts'
 import { overloaded } from './connect-errors.ts'
+import { ConnectGate } from './connect-gate.ts'
 import { Demand } from './demand.ts'
 import { IdlePools } from './idle-pools.ts'
 import { Permits } from './permits.ts'
+import { Sharing } from './sharing.ts'
 import type { ClusterStats, RouterCounters } from './stats.ts'
-import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
-import { joinQueue, newWaitQueue, type WaitLimits, type WaitQueue } from './waiter.ts'
+import { countSlots, newSlot, type ServerConnection, type Slot, type TenantPool } from './tenant-pool.ts'
+import {
+  joinQueue,
+  newWaitQueue,
+  PoolRetired,
+  refuseWaiting,
+  type WaitLimits,
+  type WaitQueue,
+} from './waiter.ts'
 
-/**
- * While others wait, a connection stays with its tenant for this long before its permit goes to the next one: five
- * times what a connect costs (5 ms with SCRAM), so that at most a sixth of the time goes into connecting.
- */
-const turnMs = 25
-/** A pool whose connect failed, but which has working connections, does not try again for this long. */
+/** A pool whose connect failed, but which has working connections, does not try again for this long, give or take half. */
 const retryMs = 250
-
-/** Thrown to those who wait for a pool whose identity is no longer the tenant's: look the tenant up again. */
-export class PoolRetired extends Error {
-  override readonly name = 'PoolRetired'
-}
-
-export type ClusterBudgetOptions<C extends ServerConnection> = Readonly<{
-  clusterId: string
-  /** Permits: server connections that this node may have on the cluster. */
-  budget: number
-  tenantMaxConnections: number
-  counters: RouterCounters
-  clock: Clock
-  /** Makes a connection that is not open yet. */
-  connect: (pool: TenantPool<C>, events: { broken(): void; ended(): void }) => C
-  /** A pool has nothing open any more. */
-  onEmpty: (pool: TenantPool<C>) => void
-}>
 
 /**
  * All server connections of this node to one cluster. None is opened without a permit; a permit comes back when its
- * socket has closed. When none is free, the longest-idle connection of the least recently used tenant is closed.
+ * socket has closed. When none is free, an idle connection is closed: see IdlePools for which.
  */
 export class ClusterBudget<C extends ServerConnection = ServerConnection> {
   readonly #options: ClusterBudgetOptions<C>
@@ -44,7 +30,11 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
   readonly #queue: WaitQueue<C> = newWaitQueue()
   readonly #demand: Demand<C>
   readonly #slots = new Set<Slot<C>>()
-  readonly #idle = new IdlePools<C>()
+  readonly #idle: IdlePools<C>
+  /** Where plain statements run side by side; everyone else has a connection to themselves. */
+  readonly sharing: Sharing<C>
+  readonly #gate: ConnectGate
+  readonly #random: () => number
   #closing = 0
   #closed: PromiseWithResolvers<void> | undefined
 
@@ -52,23 +42,35 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     this.#options = options
     this.#counters = options.counters
     this.#permits = new Permits(options.budget)
+    this.#random = options.random ?? Math.random
+    this.#idle = new IdlePools<C>(options.budget, this.#random)
+    this.#gate = new ConnectGate(() => this.#now(), options.mayOpen, this.#random)
     this.#demand = new Demand(this.#queue, this.#permits, options.tenantMaxConnections)
+    this.sharing = new Sharing(this.#queue, options, {
+      takeIdle: (pool) => this.#idle.take(pool, this.#now()),
+      used: (pool) => this.#idle.used(pool, this.#now()),
+      assertServing: (pool) => this.#assertServing(pool),
+      assertReachable: (pool) => this.#assertReachable(pool),
+      serve: () => this.#serve(),
+      isWanted: (slot) => this.#isWanted(slot),
+      release: (slot) => this.release(slot),
+    })
   }
 
   /**
    * A connection of this pool, for the caller alone until `release`. Throws `overloaded` at the deadline, PoolRetired
-   * when the tenant must be looked up again, and what `open` threw when the database can't be reached.
+   * when the tenant must be looked up again, what `open` threw when the database can't be reached, and
+   * `database_unavailable` at once while the cluster is away and the tenant has no connection.
    */
   async acquire(pool: TenantPool<C>, limits: WaitLimits): Promise<Slot<C>> {
-    if (this.#closed !== undefined) throw overloaded(new Error('the router is closed'))
-    if (pool.retired) throw new PoolRetired()
-    const idle = this.#idle.take(pool)
+    this.#assertServing(pool)
+    this.#idle.used(pool, this.#now())
+    const idle = this.#idle.take(pool, this.#now())
     if (idle !== undefined) {
-      idle.state = 'busy'
-      idle.turnSince = this.#now()
       this.#counters.recordWait(0)
       return idle
     }
+    this.#assertReachable(pool)
     const slot = joinQueue(this.#queue, pool, limits, this.#counters, this.#options.clock)
     this.#serve()
     return slot
@@ -91,9 +93,8 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     if (pool.retired) return
     pool.retired = true
     for (const slot of [...pool.idle]) this.#close(slot)
-    for (const ticket of this.#queue.line(pool.tenantId)) {
-      if (ticket.item.pool === pool && this.#queue.remove(ticket)) ticket.item.refuse(new PoolRetired())
-    }
+    this.sharing.refuse(pool, new PoolRetired())
+    refuseWaiting(this.#queue, (waiting) => waiting === pool, new PoolRetired(), pool.tenantId)
     this.#serve()
   }
 
@@ -102,30 +103,51 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     for (const slot of this.#idle.since(time)) this.#close(slot)
   }
 
+  /**
+   * The permits from now on. When there are fewer than connections, idle ones close now and others as they come back;
+   * until enough have closed, none opens.
+   */
+  setTotal(total: number): void {
+    if (total === this.#permits.total) return
+    this.#permits.setTotal(total)
+    this.#idle.setPermits(total)
+    this.#serve()
+  }
+
+  /** Cuts every connection, whatever is under way on it. */
+  cut(): void {
+    for (const slot of [...this.#slots]) this.#close(slot)
+    for (const slot of [...this.#slots]) slot.connection.cut()
+  }
+
   /** Refuses everyone who waits, closes every connection (one with a statement under way after it), waits for the ends. */
   async close(): Promise<void> {
     this.#closed ??= Promise.withResolvers<void>()
-    for (const tenantId of [...this.#queue.tenants()]) {
-      for (const ticket of this.#queue.line(tenantId)) {
-        if (this.#queue.remove(ticket)) ticket.item.refuse(overloaded(new Error('the router is closed')))
-      }
-    }
+    refuseWaiting(this.#queue, () => true, overloaded(new Error('the router is closed')))
+    this.sharing.refuseAll(overloaded(new Error('the router is closed')))
     for (const slot of [...this.#slots]) if (slot.state !== 'opening') this.#close(slot)
     if (this.#slots.size === 0) this.#closed.resolve()
     await this.#closed.promise
   }
 
   stats(): ClusterStats {
-    const count = { opening: 0, idle: 0, busy: 0, closing: 0, ended: 0 }
-    for (const slot of this.#slots) count[slot.state] += 1
-    const { opening, idle, busy, closing } = count
     return {
       clusterId: this.#options.clusterId,
       permitsTotal: this.#permits.total,
       permitsUsed: this.#permits.used,
-      waiters: this.#queue.size,
-      ...{ opening, idle, busy, closing },
+      waiters: this.#queue.size + this.sharing.waiting,
+      breaker: this.#gate.breaker,
+      ...countSlots(this.#slots),
     }
+  }
+
+  #assertServing(pool: TenantPool<C>): void {
+    if (this.#closed !== undefined) throw overloaded(new Error('the router is closed'))
+    if (pool.retired) throw new PoolRetired()
+  }
+
+  #assertReachable(pool: TenantPool<C>): void {
+    if (this.#gate.away && !pool.alive) throw this.#gate.refusal
   }
 
   #now(): number {
@@ -135,48 +157,64 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
   /** Gives permits to those whose turn it is; makes room when there are not enough. */
   #serve(): void {
     if (this.#closed !== undefined) return
+    // Who has no connection, and no way to one, is told so at once.
+    if (this.#gate.away) refuseWaiting(this.#queue, (pool) => !pool.alive, this.#gate.refusal)
     const now = this.#now()
     for (const tenantId of this.#queue.tenants()) {
-      if (this.#permits.free === 0) break
-      const pool = this.#queue.first(tenantId)?.pool
-      if (pool === undefined || this.#demand.of(tenantId, now) === 0) continue
-      // Passing moves the tenant to the end of this very iteration, where it may get another one.
-      this.#queue.pass(tenantId)
-      this.#open(pool)
+      if (!this.#serveTurn(tenantId, now)) break
     }
-    while (this.#idle.size > 0 && this.#demand.exceeds(this.#closing, now)) {
+    while (this.#idle.size > 0) {
+      const tooMany = this.#demand.excess(this.#closing) > 0
+      if (!tooMany && !this.#demand.needsRoom(this.#closing, this.#gate.room, now)) return
       const victim = this.#idle.victim()
       if (victim === undefined) return
-      this.#counters.steals += 1
+      if (!tooMany) this.#counters.steals += 1
       this.#close(victim)
     }
   }
 
-  #open(pool: TenantPool<C>): void {
+  /** Opens what the tenant may have in its turn. False when nothing can be opened for anybody now. */
+  #serveTurn(tenantId: string, now: number): boolean {
+    let goesOn = true
+    while (goesOn) {
+      const pool = this.#queue.first(tenantId)?.pool
+      if (pool === undefined || this.#demand.of(tenantId, now) === 0) return true
+      if (!this.#open(pool)) return false
+      // The end of a turn moves the tenant to the end of the walk through all, where it may get another one.
+      goesOn = !this.#queue.pass(tenantId)
+    }
+    return true
+  }
+
+  /** False when there is no permit, or when no connect may begin now. */
+  #open(pool: TenantPool<C>): boolean {
     const permit = this.#permits.take(pool.tenantId)
-    if (permit === undefined) return
-    const events = {
+    const attempt = permit && this.#gate.begin()
+    if (permit === undefined || attempt === undefined) {
+      permit?.giveBack()
+      return false
+    }
+    this.#idle.opening(pool)
+    const slot = newSlot(pool, permit, this.#options.connect, {
       broken: () => {
         if (slot.state === 'idle') this.#close(slot)
       },
       ended: () => this.#ended(slot),
-    }
-    const slot: Slot<C> = {
-      pool,
-      permit,
-      connection: this.#options.connect(pool, events),
-      state: 'opening',
-      turnSince: 0,
-      idleSince: 0,
-    }
+      settled: () => this.sharing.settled(slot),
+    })
     this.#slots.add(slot)
-    pool.slots.add(slot)
-    pool.opening += 1
     this.#counters.opens += 1
     slot.connection.open().then(
-      () => this.#opened(slot),
-      (error: unknown) => this.#failed(slot, error),
+      () => {
+        attempt.end()
+        this.#opened(slot)
+      },
+      (error: unknown) => {
+        attempt.end(error)
+        this.#failed(slot, error)
+      },
     )
+    return true
   }
 
   #opened(slot: Slot<C>): void {
@@ -184,9 +222,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     slot.turnSince = this.#now()
     if (this.#closed === undefined && slot.state === 'opening' && slot.connection.reusable) {
       this.#place(slot)
-      return
-    }
-    this.#close(slot)
+    } else this.#close(slot)
     this.#serve()
   }
 
@@ -196,13 +232,12 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     this.#counters.openFailures += 1
     this.#close(slot)
     if (pool.alive) {
-      pool.retryAt = this.#now() + retryMs
-      setTimeout(() => this.#serve(), retryMs + 1).unref()
+      const pauseMs = retryMs * (0.5 + this.#random())
+      pool.retryAt = this.#now() + pauseMs
+      setTimeout(() => this.#serve(), pauseMs + 1).unref()
     } else {
       // They all wait for the same thing, and it is not coming.
-      for (const ticket of this.#queue.line(pool.tenantId)) {
-        if (ticket.item.pool === pool && this.#queue.remove(ticket)) ticket.item.refuse(error)
-      }
+      refuseWaiting(this.#queue, (waiting) => waiting === pool, error, pool.tenantId)
     }
     if (pool.empty) this.#options.onEmpty(pool)
     this.#serve()
@@ -217,7 +252,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
       slot.state = 'idle'
       slot.idleSince = this.#now()
       this.#idle.put(slot)
-    } else if (this.#turnIsOver(slot)) {
+    } else if (this.#demand.endsTurn(slot, this.#closing, this.#now())) {
       this.#counters.yields += 1
       this.#close(slot)
     } else {
@@ -228,9 +263,10 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     this.#serve()
   }
 
-  #turnIsOver(slot: Slot<C>): boolean {
-    const now = this.#now()
-    return now - slot.turnSince >= turnMs && this.#demand.exceeds(this.#closing, now, slot.pool.tenantId)
+  /** True when a connection that is in use should be given up as soon as that is possible. */
+  #isWanted(slot: Slot<C>): boolean {
+    if (this.#demand.excess(this.#closing) > 0) return true
+    return this.#queue.size > 0 && this.#demand.endsTurn(slot, this.#closing, this.#now())
   }
 
   #close(slot: Slot<C>): void {
@@ -238,6 +274,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     if (slot.state === 'idle') this.#idle.remove(slot)
     slot.state = 'closing'
     this.#closing += 1
+    this.#idle.closing(slot.pool)
     slot.connection.close()
   }
 
@@ -249,7 +286,9 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     slot.state = 'ended'
     this.#slots.delete(slot)
     slot.pool.slots.delete(slot)
+    this.#idle.closing(slot.pool)
     slot.permit.giveBack()
+    this.sharing.ended(slot)
     if (slot.pool.empty) this.#options.onEmpty(slot.pool)
     if (this.#slots.size === 0) this.#closed?.resolve()
     this.#serve()

@@ -1,16 +1,39 @@
 import pg from 'pg'
 import { AppError } from '../kernel/errors.ts'
 
-/** The caller's error when a tenant's database can't be reached; the driver's own words stay in `cause`. */
-export const unavailable = (cause: unknown): AppError =>
+/**
+ * The caller's error when a tenant's database can't be reached; the driver's own words stay in `cause`. Trying again
+ * makes sense after `retryAfter` seconds.
+ */
+export const unavailable = (cause: unknown, retryAfter = 1): AppError =>
   new AppError(
     'database_unavailable',
     'The tenant database cannot be reached right now. Try again shortly.',
     {
-      retryAfter: 1,
+      retryAfter,
       cause,
     },
   )
+
+/** Thrown inside when a connection reached another database or role than its address names. */
+export class AnotherDatabase extends Error {
+  override readonly name = 'AnotherDatabase'
+}
+
+/** Where the server says `too many connections` for one role or one database, not for all of them (postgres sources). */
+const ownLimitRoutines = new Set(['InitializeSessionUserId', 'CheckMyDatabase'])
+
+/**
+ * True when this error of a failed connect is about the cluster and not about one tenant: nobody answered, not in time,
+ * or the server said that it has no connection (53300) or other resource left, or that it starts or stops (57P).
+ */
+export const clusterIsAway = (error: unknown): boolean => {
+  const cause = error instanceof AppError ? error.cause : error
+  if (cause instanceof AnotherDatabase) return false
+  if (!(cause instanceof pg.DatabaseError)) return true
+  const { code = '', routine = '' } = cause
+  return /^(08|53|57P0[1235])/.test(code) && !ownLimitRoutines.has(routine)
+}
 
 /** The caller's error when no connection became free in time. */
 export const overloaded = (cause?: unknown): AppError =>

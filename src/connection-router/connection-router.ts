@@ -1,45 +1,20 @@
-import { type Clock, systemClock } from '../kernel/clock.ts'
-import type { Logger } from '../kernel/log.ts'
-import { ClusterBudget, PoolRetired } from './cluster-budget.ts'
+import { ClusterBudget } from './cluster-budget.ts'
 import { overloaded } from './connect-errors.ts'
-import { Directory, type FindTenant } from './directory.ts'
-import { type Lease, LeaseHold, type LeaseOwner, leaseOf } from './lease.ts'
-
+import { Directory } from './directory.ts'
+import { type Lease, LeaseHold, type LeaseOptions, type LeaseOwner, leaseOf } from './lease.ts'
+import { type ConnectionRouterOptions, routerDefaults } from './router-options.ts'
+import { StatementTexts } from './statement-texts.ts'
 import { RouterCounters, type RouterStats, waitBoundsMs } from './stats.ts'
 import { TenantConnection } from './tenant-connection.ts'
 import type { TenantDb } from './tenant-db.ts'
-import type { Slot, TenantPool } from './tenant-pool.ts'
+import type { SlotEvents, TenantPool } from './tenant-pool.ts'
 import { TenantPools } from './tenant-pools.ts'
+import { PoolRetired, type WaitLimits } from './waiter.ts'
+import type { Statement } from './wire/statement.ts'
+import { Watch } from './wire/watch.ts'
 
-export type { Lease } from './lease.ts'
-
-export type ConnectionRouterOptions = Readonly<{
-  findTenant: FindTenant
-  /** Server connections that this node may have on each cluster. */
-  budget: number
-  /** Server connections of one tenant; never more than three quarters of the budget. */
-  tenantMaxConnections: number
-  /** How long a statement may wait for its connection before `overloaded`. */
-  acquireTimeoutMs?: number
-  /** Connections unused for this long are closed. */
-  idleTimeoutMs?: number
-  /** Leases held for longer are logged and counted, once each. */
-  leaseWarnMs?: number
-  statementTimeoutMs?: number
-  /** False while invalidations may be lost: placements are then looked up every time. */
-  isFresh?: () => boolean
-  log: Logger
-  clock?: Clock
-}>
-
-const defaults = {
-  acquireTimeoutMs: 5_000,
-  idleTimeoutMs: 60_000,
-  leaseWarnMs: 60_000,
-  statementTimeoutMs: 30_000,
-  isFresh: () => true,
-  clock: systemClock,
-}
+export type { Lease, LeaseOptions } from './lease.ts'
+export type { ConnectionRouterOptions } from './router-options.ts'
 
 /** Leases out at `close` get this long to be given back. */
 const closeDeadlineMs = 10_000
@@ -48,7 +23,7 @@ const maxLookups = 10
 
 /** The only code that turns a tenant id into a connection. See the README for what it promises. */
 export class ConnectionRouter<Schema> {
-  readonly #options: ConnectionRouterOptions & typeof defaults
+  readonly #options: ConnectionRouterOptions & typeof routerDefaults
   readonly #counters = new RouterCounters()
   readonly #directory: Directory
   readonly #pools: TenantPools<TenantConnection>
@@ -56,12 +31,13 @@ export class ConnectionRouter<Schema> {
   /** Oldest first. */
   readonly #leases = new Set<LeaseHold>()
   readonly #owner: LeaseOwner
+  readonly #watch = new Watch()
   readonly #housekeeping: NodeJS.Timeout
   #closing: Promise<void> | undefined
   #onceReturned: (() => void) | undefined
 
   constructor(options: ConnectionRouterOptions) {
-    this.#options = { ...defaults, ...options }
+    this.#options = { ...routerDefaults, ...options }
     const { findTenant, isFresh, acquireTimeoutMs, idleTimeoutMs, leaseWarnMs } = this.#options
     this.#directory = new Directory({ findTenant, isFresh, timeoutMs: acquireTimeoutMs })
     this.#pools = new TenantPools((pool) => {
@@ -69,17 +45,31 @@ export class ConnectionRouter<Schema> {
       this.#cluster(pool.clusterId).retire(pool)
     })
     this.#owner = {
-      acquire: (lease, signal) => this.#acquire(lease, signal),
+      texts: new StatementTexts(),
+      tryRun: (lease, statement) => this.#tryRun(lease, statement),
+      waitAndRun: (lease, statement, signal) =>
+        this.#whenServed(lease, signal, (cluster, pool, limits) =>
+          cluster.sharing.run(pool, statement, limits),
+        ),
+      acquire: (lease, signal) =>
+        this.#whenServed(lease, signal, (cluster, pool, limits) => cluster.acquire(pool, limits)),
       giveBack: (slot) => this.#cluster(slot.pool.clusterId).release(slot),
       released: (lease) => this.#released(lease),
+      retrying: () => {
+        this.#counters.retries += 1
+      },
     }
     const periodMs = Math.min(5_000, Math.max(10, Math.min(idleTimeoutMs, leaseWarnMs) / 4))
     this.#housekeeping = setInterval(() => this.#keepHouse(), periodMs).unref()
   }
 
   /** Runs `work` with a handle on the tenant's database, valid until it returns. Throws as `lease` does. */
-  async use<T>(tenantId: string, work: (db: TenantDb<Schema>) => Promise<T>): Promise<T> {
-    const lease = await this.lease(tenantId)
+  async use<T>(
+    tenantId: string,
+    work: (db: TenantDb<Schema>) => Promise<T>,
+    options?: LeaseOptions,
+  ): Promise<T> {
+    const lease = await this.lease(tenantId, options)
     try {
       return await work(lease.db)
     } finally {
@@ -92,12 +82,15 @@ export class ConnectionRouter<Schema> {
    * `gone` by the tenant's status, and `database_unavailable` when the tenant can't be looked up. Statements on `db`
    * throw those too, and `overloaded` when no connection became free in time.
    */
-  async lease(tenantId: string): Promise<Lease<Schema>> {
+  async lease(tenantId: string, options?: LeaseOptions): Promise<Lease<Schema>> {
     this.#assertOpen()
-    const hold = await this.#onPoolOf(tenantId, (pool) => {
+    options?.signal?.throwIfAborted()
+    const take = (pool: TenantPool<TenantConnection>): LeaseHold => {
       this.#assertOpen()
-      return new LeaseHold(this.#owner, pool, this.#now())
-    })
+      return new LeaseHold(this.#owner, pool, this.#now(), options)
+    }
+    const known = this.#poolInMind(tenantId)
+    const hold = known === undefined ? await this.#onPoolOf(tenantId, take) : take(known)
     this.#leases.add(hold)
     return leaseOf<Schema>(hold)
   }
@@ -115,6 +108,24 @@ export class ConnectionRouter<Schema> {
   /** Forgets where every tenant is; each is looked up again at its next use. */
   invalidateAll(): void {
     this.#directory.invalidateAll()
+  }
+
+  /**
+   * The connections that this node may have on a cluster from now on. When it has more, idle ones close now, others as
+   * they come back, and until then none opens.
+   */
+  setShare(clusterId: string, connections: number): void {
+    this.#clusters.get(clusterId)?.setTotal(connections)
+  }
+
+  /** Server connections on a cluster: open, opening and closing. */
+  permitsUsed(clusterId: string): number {
+    return this.#clusters.get(clusterId)?.stats().permitsUsed ?? 0
+  }
+
+  /** Cuts every connection, whatever is under way: statements fail with `database_unavailable`. The router goes on. */
+  cut(): void {
+    for (const cluster of this.#clusters.values()) cluster.cut()
   }
 
   stats(): RouterStats {
@@ -176,7 +187,30 @@ export class ConnectionRouter<Schema> {
     throw overloaded(new Error('the tenant kept changing while it was looked up'))
   }
 
-  async #acquire(lease: LeaseHold, signal: AbortSignal): Promise<Slot<TenantConnection>> {
+  /** The tenant's pool when it is remembered. Throws the refusal when the tenant may not be used. */
+  #poolInMind(tenantId: string): TenantPool<TenantConnection> | undefined {
+    const known = this.#directory.peek(tenantId)
+    return known === undefined ? undefined : this.#pools.current(tenantId, known)
+  }
+
+  /** The way of nearly every statement: no look-up, no wait, no promise but the statement's own. */
+  #tryRun(lease: LeaseHold, statement: Statement): boolean {
+    const pool = this.#poolInMind(lease.tenantId)
+    if (pool === undefined) return false
+    lease.moveTo(pool)
+    return this.#cluster(pool.clusterId).sharing.tryRun(pool, statement)
+  }
+
+  /** Waits for something of the tenant's cluster, and looks the tenant up again when it has changed meanwhile. */
+  async #whenServed<T>(
+    lease: LeaseHold,
+    signal: AbortSignal,
+    serve: (
+      cluster: ClusterBudget<TenantConnection>,
+      pool: TenantPool<TenantConnection>,
+      limits: WaitLimits,
+    ) => Promise<T>,
+  ): Promise<T> {
     const deadline = this.#now() + this.#options.acquireTimeoutMs
     for (let i = 0; i < maxLookups; i++) {
       const pool = await this.#onPoolOf(lease.tenantId, (current) => {
@@ -186,7 +220,7 @@ export class ConnectionRouter<Schema> {
       })
       try {
         const timeoutMs = Math.max(1, deadline - this.#now())
-        return await this.#cluster(pool.clusterId).acquire(pool, { timeoutMs, signal })
+        return await serve(this.#cluster(pool.clusterId), pool, { timeoutMs, signal })
       } catch (error) {
         if (!(error instanceof PoolRetired)) throw error
       }
@@ -207,10 +241,12 @@ export class ConnectionRouter<Schema> {
   #cluster(clusterId: string): ClusterBudget<TenantConnection> {
     const known = this.#clusters.get(clusterId)
     if (known !== undefined) return known
-    const { budget, tenantMaxConnections, clock } = this.#options
+    const { budget, mayOpen, tenantMaxConnections, clock } = this.#options
     const cluster = new ClusterBudget<TenantConnection>({
-      ...{ clusterId, budget, tenantMaxConnections, clock },
+      ...{ clusterId, mayOpen, tenantMaxConnections, clock },
+      budget: typeof budget === 'number' ? budget : budget(clusterId),
       counters: this.#counters,
+      watch: this.#watch,
       connect: (pool, events) => this.#connect(pool, events),
       onEmpty: (pool) => this.#forget(pool),
     })
@@ -220,7 +256,7 @@ export class ConnectionRouter<Schema> {
 
   #connect(
     { tenantId, identity, address }: TenantPool<TenantConnection>,
-    events: { broken(): void; ended(): void },
+    events: SlotEvents,
   ): TenantConnection {
     const { statementTimeoutMs, acquireTimeoutMs, log } = this.#options
     const mismatch = (reached: { database: string; role: string }): void => {
@@ -230,7 +266,8 @@ export class ConnectionRouter<Schema> {
     }
     // Shorter than the wait, so that those who wait for a silent server hear that it is unavailable, not overloaded.
     const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs * 0.8 }
-    return new TenantConnection(address, settings, { ...events, mismatch })
+    const around = { watch: this.#watch, counters: this.#counters }
+    return new TenantConnection(address, settings, { ...events, mismatch }, around)
   }
 
   #keepHouse(): void {

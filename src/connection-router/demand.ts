@@ -1,6 +1,13 @@
 import type { Permits } from './permits.ts'
-import type { ServerConnection } from './tenant-pool.ts'
+import type { ServerConnection, Slot } from './tenant-pool.ts'
 import type { WaitQueue } from './waiter.ts'
+
+/**
+ * While others wait, a connection stays with its tenant for this long, times the tenant's weight, before its permit goes
+ * to the next one: five times what a connect costs (5 ms with SCRAM), so that at most a sixth of the time goes into
+ * connecting.
+ */
+const turnMs = 25
 
 /** How many connections the waiting work of a cluster could use. Decides nothing and changes nothing. */
 export class Demand<C extends ServerConnection> {
@@ -8,11 +15,10 @@ export class Demand<C extends ServerConnection> {
   readonly #permits: Permits
   readonly #tenantMax: number
 
-  /** One tenant gets at most three quarters of the budget: whatever it does, others find a connection. */
   constructor(queue: WaitQueue<C>, permits: Permits, tenantMaxConnections: number) {
     this.#queue = queue
     this.#permits = permits
-    this.#tenantMax = Math.min(tenantMaxConnections, Math.max(1, Math.floor(permits.total * 0.75)))
+    this.#tenantMax = tenantMaxConnections
   }
 
   /** How many more connections this tenant has a use for and may open now. */
@@ -20,7 +26,28 @@ export class Demand<C extends ServerConnection> {
     const pool = this.#queue.first(tenantId)?.pool
     if (pool === undefined || (pool.alive && now < pool.retryAt)) return 0
     const unserved = this.#queue.waiting(tenantId) - pool.opening
-    return Math.max(0, Math.min(unserved, this.#tenantMax - this.#permits.held(tenantId)))
+    return Math.max(0, Math.min(unserved, this.#mostOfOne - this.#permits.held(tenantId)))
+  }
+
+  /** One tenant gets at most three quarters of the budget: whatever it does, others find a connection. */
+  get #mostOfOne(): number {
+    return Math.min(this.#tenantMax, Math.max(1, Math.floor(this.#permits.total * 0.75)))
+  }
+
+  /** Connections that must close because there are fewer permits, besides the `closing` ones. */
+  excess(closing: number): number {
+    return -this.#permits.free - closing
+  }
+
+  /** True when waiting tenants could open more than is free or becomes free; `room` is how many may open at once. */
+  needsRoom(closing: number, room: number, now: number): boolean {
+    const coming = this.#permits.free + closing
+    return coming < room && this.exceeds(coming, now)
+  }
+
+  /** True when its tenant has had this connection for a whole turn and others wait for more than what is `closing`. */
+  endsTurn({ pool, turnSince }: Slot<C>, closing: number, now: number): boolean {
+    return now - turnSince >= turnMs * pool.weight && this.exceeds(closing, now, pool.tenantId)
   }
 
   /** True when all tenants (but one) together want more connections than `coming`. */

@@ -1,5 +1,5 @@
 import {
-  CompiledQuery,
+  type CompiledQuery,
   type DatabaseConnection,
   type DatabaseIntrospector,
   type Dialect,
@@ -13,54 +13,80 @@ import {
   type QueryResult,
   type TransactionSettings,
 } from 'kysely'
-import type { TenantConnection } from './tenant-connection.ts'
-import type { Slot } from './tenant-pool.ts'
+import { type HeldConnection, readAll } from './held-connection.ts'
+import type { StatementResult } from './wire/statement.ts'
 
-/** Where the driver of one lease gets its connections. */
+/** Where the statements of one lease run. */
 export type ConnectionSource = {
-  acquire(signal: AbortSignal | undefined): Promise<Slot<TenantConnection>>
-  release(slot: Slot<TenantConnection>): void
-  /** Throws when the lease was released. */
-  assertHeld(): void
+  /** Runs one statement by itself, on whatever connection of the tenant is right for it. */
+  run(query: CompiledQuery, signal: AbortSignal | undefined): Promise<StatementResult>
+  /** A connection for this caller alone, until it is given back. */
+  hold(signal: AbortSignal | undefined): Promise<HeldConnection>
 }
 
 const changing = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE'])
 
-/** One connection for as long as Kysely holds it: a statement, a transaction, or a `connection()` block. */
-class HeldConnection implements DatabaseConnection {
-  readonly #source: ConnectionSource
-  #slot: Slot<TenantConnection> | undefined
+/** What the server answered, as Kysely takes it. */
+export const toQueryResult = <R>({ command, rowCount, rows }: StatementResult): QueryResult<R> =>
+  changing.has(command)
+    ? { rows: rows as R[], numAffectedRows: BigInt(rowCount ?? 0) }
+    : { rows: rows as R[] }
 
-  constructor(source: ConnectionSource, slot: Slot<TenantConnection>) {
+/**
+ * What Kysely holds for a transaction or a stream. Only now is it known that a connection is needed for one holder: the
+ * first of them takes it. A statement without a transaction never comes here.
+ */
+class Session implements DatabaseConnection {
+  readonly #source: ConnectionSource
+  readonly #signal: AbortSignal | undefined
+  #held: HeldConnection | undefined
+
+  constructor(source: ConnectionSource, signal: AbortSignal | undefined) {
     this.#source = source
-    this.#slot = slot
+    this.#signal = signal
   }
 
-  get connection(): TenantConnection {
-    if (this.#slot === undefined) throw new Error('The connection was already given back.')
-    return this.#slot.connection
+  async begin(statement: string): Promise<void> {
+    this.#held = await this.#source.hold(this.#signal)
+    await this.#held.run(statement)
+  }
+
+  get held(): HeldConnection {
+    if (this.#held === undefined) {
+      throw new Error(
+        'A tenant handle has no connection() of its own: use transaction() for statements that belong together.',
+      )
+    }
+    return this.#held
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
-    this.#source.assertHeld()
-    const { command, rowCount, rows } = await this.connection.query<R>(sql, parameters)
-    return changing.has(command) ? { rows, numAffectedRows: BigInt(rowCount ?? 0) } : { rows }
+    return toQueryResult(await this.held.run(sql, parameters))
   }
 
-  // biome-ignore lint/correctness/useYield: there is nothing to yield; Kysely asks for a generator.
-  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
-    throw new Error('Streaming is not supported on a tenant handle; read in pages.')
+  /** Rows in chunks: of a select through a cursor on the server, of anything else after it has ended. */
+  async *streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+    const outside = this.#held === undefined
+    if (outside) await this.begin('begin')
+    let done = false
+    try {
+      for await (const rows of readAll(this.held, query, chunkSize)) yield { rows: rows as R[] }
+      if (outside) await this.held.commit()
+      done = true
+    } finally {
+      // Left early or failed: nothing of it is wanted.
+      if (outside && !done) await this.held.rollback()
+    }
   }
 
   giveBack(): void {
-    const slot = this.#slot
-    this.#slot = undefined
-    if (slot !== undefined) this.#source.release(slot)
+    this.#held?.giveBack()
+    this.#held = undefined
   }
 }
 
-const held = (connection: DatabaseConnection): HeldConnection => {
-  if (connection instanceof HeldConnection) return connection
+const sessionOf = (connection: DatabaseConnection): Session => {
+  if (connection instanceof Session) return connection
   throw new TypeError('not a connection of this driver')
 }
 
@@ -70,8 +96,8 @@ const beginStatement = ({ isolationLevel, accessMode }: TransactionSettings): st
   return `start transaction${isolation}${accessMode === undefined ? '' : ` ${accessMode}`}`
 }
 
-/** Kysely's way to one lease's connections. A connection is taken when a statement runs, and given back after it. */
-class TenantDriver implements Driver {
+/** Kysely's way to one lease's connections, for everything but plain statements. */
+export class TenantDriver implements Driver {
   readonly #source: ConnectionSource
 
   constructor(source: ConnectionSource) {
@@ -80,26 +106,20 @@ class TenantDriver implements Driver {
 
   async init(): Promise<void> {}
 
-  async acquireConnection(options?: { signal?: AbortSignal }): Promise<DatabaseConnection> {
-    return new HeldConnection(this.#source, await this.#source.acquire(options?.signal))
+  async acquireConnection(options?: { signal?: AbortSignal | undefined }): Promise<DatabaseConnection> {
+    return new Session(this.#source, options?.signal)
   }
 
-  async beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw(beginStatement(settings)))
+  beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
+    return sessionOf(connection).begin(beginStatement(settings))
   }
 
-  async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    this.#source.assertHeld()
-    const { command } = await held(connection).connection.query('commit', [])
-    // After a failed statement that nobody minded, Postgres answers COMMIT with a rollback.
-    if (command === 'ROLLBACK')
-      throw new Error('The transaction was rolled back: a statement in it had failed.')
+  commitTransaction(connection: DatabaseConnection): Promise<void> {
+    return sessionOf(connection).held.commit()
   }
 
-  /** Never throws: a connection that can't roll back is closed, and then the server rolls back. */
-  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    const tenantConnection = held(connection).connection
-    await tenantConnection.query('rollback', []).catch(() => tenantConnection.spoil())
+  rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    return sessionOf(connection).held.rollback()
   }
 
   savepoint(connection: DatabaseConnection, name: string): Promise<void> {
@@ -115,37 +135,22 @@ class TenantDriver implements Driver {
   }
 
   async releaseConnection(connection: DatabaseConnection): Promise<void> {
-    held(connection).giveBack()
+    sessionOf(connection).giveBack()
   }
 
   async destroy(): Promise<void> {}
 
   async #savepointCommand(connection: DatabaseConnection, command: string, name: string): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw(`${command} "${name.replaceAll('"', '""')}"`))
+    await sessionOf(connection).held.run(`${command} "${name.replaceAll('"', '""')}"`)
   }
 }
 
-/** Kysely over the connections of one lease. */
-export class TenantDialect implements Dialect {
-  readonly #source: ConnectionSource
-
-  constructor(source: ConnectionSource) {
-    this.#source = source
-  }
-
+/** The parts of Kysely's Postgres dialect that know no connection; one of each serves every lease. */
+export const tenantDialect: Dialect = {
   createDriver(): Driver {
-    return new TenantDriver(this.#source)
-  }
-
-  createQueryCompiler(): QueryCompiler {
-    return new PostgresQueryCompiler()
-  }
-
-  createAdapter(): DialectAdapter {
-    return new PostgresAdapter()
-  }
-
-  createIntrospector(db: Kysely<unknown>): DatabaseIntrospector {
-    return new PostgresIntrospector(db)
-  }
+    throw new Error('each lease has its own driver')
+  },
+  createQueryCompiler: (): QueryCompiler => new PostgresQueryCompiler(),
+  createAdapter: (): DialectAdapter => new PostgresAdapter(),
+  createIntrospector: (db: Kysely<unknown>): DatabaseIntrospector => new PostgresIntrospector(db),
 }

@@ -11,6 +11,8 @@ export type PlacedTenant = Readonly<{
   epoch: number
   credentialVersion: number
   address: PostgresAddress
+  /** The part of turns and of connection time against other tenants, a whole number; 1 when it is not named. */
+  weight?: number
 }>
 
 /** What the router needs to know of a tenant. One that may not be reached has no address. */

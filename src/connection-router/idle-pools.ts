@@ -1,18 +1,55 @@
+import { Residents } from './residents.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
 
-/** The idle connections of a cluster, in the order in which they should be given up. */
+/**
+ * Uses of a tenant closer together than a connect takes count as one: kept open or not, they would have shared one
+ * connect. Milliseconds.
+ */
+const oneUseMs = 5
+
+/** The idle connections of a cluster, and which of them should be given up first. */
 export class IdlePools<C extends ServerConnection> {
   /** Pools with an idle connection; the one used least recently first. */
   readonly #pools = new Set<TenantPool<C>>()
+  /** Pools with a connection, whether it is idle or not. */
+  readonly #residents: Residents<TenantPool<C>>
+
+  constructor(permits: number, random: () => number) {
+    this.#residents = new Residents(permits, Math.floor(random() * 2 ** 32))
+  }
 
   get size(): number {
     return this.#pools.size
   }
 
-  /** The pool's most recently used idle connection: the older ones may go to sleep. */
-  take(pool: TenantPool<C>): Slot<C> | undefined {
+  setPermits(permits: number): void {
+    this.#residents.setPlaces(permits)
+  }
+
+  /** Somebody wants to use this pool: with or without a connection, it counts. `now` in milliseconds. */
+  used(pool: TenantPool<C>, now: number): void {
+    if (now - pool.countedAt < oneUseMs) return
+    pool.countedAt = now
+    this.#residents.record(pool.tenantId)
+  }
+
+  /** A connection of this pool begins to open. */
+  opening(pool: TenantPool<C>): void {
+    if (!this.#residents.has(pool)) this.#residents.add(pool)
+  }
+
+  /** A connection of this pool begins to close, or has ended. */
+  closing(pool: TenantPool<C>): void {
+    if (!pool.alive) this.#residents.delete(pool)
+  }
+
+  /** The pool's most recently used idle connection, busy from now on: the older ones may go to sleep. */
+  take(pool: TenantPool<C>, now: number): Slot<C> | undefined {
     const slot = pool.idle.pop()
-    if (slot !== undefined && pool.idle.length === 0) this.#pools.delete(pool)
+    if (slot === undefined) return undefined
+    if (pool.idle.length === 0) this.#pools.delete(pool)
+    slot.state = 'busy'
+    slot.turnSince = now
     return slot
   }
 
@@ -21,6 +58,7 @@ export class IdlePools<C extends ServerConnection> {
     slot.pool.idle.push(slot)
     this.#pools.delete(slot.pool)
     this.#pools.add(slot.pool)
+    this.#residents.touch(slot.pool)
   }
 
   remove(slot: Slot<C>): void {
@@ -31,16 +69,17 @@ export class IdlePools<C extends ServerConnection> {
   }
 
   /**
-   * The one to close when a permit is needed: the longest-idle connection of the least recently used pool, of one
-   * that nobody leases if there is any. A pool with idle connections has no waiting work.
+   * The one to close when a permit is needed, of a tenant that nobody leases if there is any: the longest-idle
+   * connection of the least recently used tenant that has another one; else the only one of a tenant that
+   * `Residents` would give up. A pool with idle connections has no waiting work.
    */
   victim(): Slot<C> | undefined {
-    let leased: Slot<C> | undefined
-    for (const pool of this.#pools) {
-      if (pool.leases === 0) return pool.idle[0]
-      leased ??= pool.idle[0]
-    }
-    return leased
+    return this.#victim((pool) => pool.leases === 0) ?? this.#victim(() => true)
+  }
+
+  #victim(mayGo: (pool: TenantPool<C>) => boolean): Slot<C> | undefined {
+    for (const pool of this.#pools) if (mayGo(pool) && pool.living > 1) return pool.idle[0]
+    return this.#residents.victim((pool) => pool.idle.length > 0 && mayGo(pool))?.idle[0]
   }
 
   /** Those idle since `time` (milliseconds) or longer. */

@@ -1,3 +1,5 @@
+import type { BreakerState } from './breaker.ts'
+
 /** Upper bounds of the wait histogram, in milliseconds; waits above the last are counted behind it. */
 export const waitBoundsMs = [0, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000] as const
 
@@ -18,6 +20,14 @@ export class RouterCounters {
   /** Connections that reached a database other than the tenant's. */
   mismatches = 0
   overdueLeases = 0
+  /** Further shared connections wanted because every other one of the tenant was slow or full. */
+  headOfLine = 0
+  /** Reads that were tried again because their connection died. */
+  retries = 0
+  /** Statements cancelled on the server because nobody waited for them any more. */
+  cancels = 0
+  /** Connections given up because their server had gone without a word. */
+  halfOpen = 0
   readonly waits: number[] = new Array(waitBoundsMs.length + 1).fill(0)
   waitedMs = 0
 
@@ -31,6 +41,8 @@ export class RouterCounters {
 
 export type ClusterStats = Readonly<{
   clusterId: string
+  /** Open: the cluster can't be reached, and nothing is tried for a moment. */
+  breaker: BreakerState
   permitsTotal: number
   permitsUsed: number
   waiters: number
@@ -38,6 +50,12 @@ export type ClusterStats = Readonly<{
   idle: number
   busy: number
   closing: number
+  /** Of the busy ones, those that serve plain statements side by side. */
+  shared: number
+  /** Statements sent and not answered yet. */
+  inFlight: number
+  /** Statements that servers keep prepared for open connections. */
+  named: number
 }>
 
 export type RouterStats = Readonly<{
@@ -54,6 +72,10 @@ export type RouterStats = Readonly<{
   spoiled: number
   mismatches: number
   overdueLeases: number
+  headOfLine: number
+  retries: number
+  cancels: number
+  halfOpen: number
   /** `counts[i]` waits took at most `boundsMs[i]` and more than the bound before; the last count is above all bounds. */
   waits: Readonly<{ boundsMs: readonly number[]; counts: readonly number[]; sumMs: number }>
 }>

@@ -1,8 +1,15 @@
 import pg from 'pg'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { clientOptions } from '../kernel/postgres-address.ts'
-import { endsConnection, spoilsConnection, unavailable } from './connect-errors.ts'
-import { leavesSessionState } from './session-guard.ts'
+import { AnotherDatabase, endsConnection, spoilsConnection, unavailable } from './connect-errors.ts'
+import type { CancelKey } from './doorbell.ts'
+import { Overseer } from './overseer.ts'
+import { learnCost, readText } from './statement-texts.ts'
+import type { RouterCounters } from './stats.ts'
+import { Pipeline } from './wire/pipeline.ts'
+import { Statement } from './wire/statement.ts'
+import { isStale, mayRunAgain } from './wire/verdicts.ts'
+import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
 export type ConnectionSettings = Readonly<{
   statementTimeoutMs: number
@@ -11,15 +18,14 @@ export type ConnectionSettings = Readonly<{
 
 /** What a connection tells its owner. `ended` comes exactly once, when the socket is closed, connected or not. */
 export type ConnectionEvents = {
-  /** It died while nobody used it, or with a statement under way. `ended` follows. */
+  /** It died while nobody used it, or with statements under way. `ended` follows. */
   broken(): void
   ended(): void
+  /** A statement was answered, or could not be sent: there is room for another one. */
+  settled(): void
   /** It reached another database or role than its address names. */
   mismatch(reached: { database: string; role: string }): void
 }
-
-/** `command` is the word the server answered with, e.g. INSERT. */
-export type StatementResult<R> = { command: string; rowCount: number | null; rows: R[] }
 
 /** How long a polite goodbye may take before the socket is cut. */
 const goodbyeMs = 3_000
@@ -28,6 +34,10 @@ const idleInTransactionMs = 30_000
 /** Below the statement timeout, so that a queue behind one lock shows as what it is. */
 const lockTimeoutMs = 10_000
 
+/** Statements in flight on one connection: more gains nothing, and each of them is lost when the connection is. */
+const maxInFlight = 64
+/** Nor are statements sent behind others that should take longer than this together: 10 ms. */
+const mostTicksAhead = 2
 /**
  * A role may change its own defaults; what a connection asks for at its start wins over them. The driver reads and
  * writes text in these forms, and quoting is only safe with standard strings.
@@ -42,23 +52,33 @@ const startOptions = [
 const identityQuery = 'select current_database() as database, current_user as role, session_user as login'
 
 /** One server connection of one tenant. It speaks only after the server has proved to be the tenant's own database. */
-export class TenantConnection {
+export class TenantConnection implements Watched {
   readonly #client: pg.Client
   readonly #address: PostgresAddress
-  readonly #events: ConnectionEvents
   readonly #connectTimeoutMs: number
+  readonly #events: ConnectionEvents
+  readonly #watch: Ticks
+  readonly #pipeline: Pipeline
+  #watched = false
   #lost = false
   #spoiled = false
-  /** True from a statement's start until the server says it is ready for the next one. */
-  #running = false
-  #onReady: (() => void) | undefined
   #ended = false
   #goodbye: NodeJS.Timeout | undefined
+  /** What the connection died of, as far as is known. */
+  #cause: unknown
+  #cancelKey: CancelKey | undefined
+  readonly #overseer: Overseer
 
-  constructor(address: PostgresAddress, settings: ConnectionSettings, events: ConnectionEvents) {
+  constructor(
+    address: PostgresAddress,
+    settings: ConnectionSettings,
+    events: ConnectionEvents,
+    around: { watch: Ticks; counters: RouterCounters },
+  ) {
     this.#address = address
-    this.#events = events
     this.#connectTimeoutMs = settings.connectTimeoutMs
+    this.#events = events
+    this.#watch = around.watch
     this.#client = new pg.Client({
       ...clientOptions(address),
       application_name: 'freehold',
@@ -69,67 +89,114 @@ export class TenantConnection {
       lock_timeout: Math.min(lockTimeoutMs, settings.statementTimeoutMs),
       options: startOptions.map((option) => `-c ${option}`).join(' '),
     })
-    this.#client.on('error', () => {
-      this.#lost = true
-      this.#events.broken()
+    const { connection } = this.#client
+    this.#pipeline = new Pipeline(connection, around.watch, {
+      answered: (statement) => this.#answered(statement),
+      error: (error, statement) => this.#failed(error, statement),
+      confused: (what) => this.#die(new Error(`the server sent ${what} out of turn`)),
     })
+    this.#overseer = new Overseer({
+      address,
+      statementTimeoutMs: settings.statementTimeoutMs,
+      pipeline: this.#pipeline,
+      counters: around.counters,
+      cancelKey: () => this.#cancelKey,
+      spoil: () => this.spoil(),
+      write: (bytes) => connection.stream.write(bytes),
+      die: (cause) => this.#die(cause),
+    })
+    this.#client.on('error', (error) => this.#broke(error))
     this.#client.once('end', () => this.#end())
     // When connect() itself throws (a port out of range), the client never says 'end'.
-    this.#client.connection.stream.once('close', () => setImmediate(() => this.#end()))
-    this.#client.connection.on('readyForQuery', () => {
-      this.#running = false
-      this.#onReady?.()
+    connection.stream.once('close', () => setImmediate(() => this.#end()))
+    connection.on('backendKeyData', ({ processID, secretKey }: { processID: number; secretKey: number }) => {
+      this.#cancelKey = { processId: processID, secret: secretKey }
     })
   }
 
   /** Connects and checks whose database answers. Throws `database_unavailable`; then call `close`. */
   async open(): Promise<void> {
     // Over the whole of it: a server may also fall silent after the greeting.
-    const timer = setTimeout(() => this.#client.connection.stream.destroy(), this.#connectTimeoutMs)
+    const { stream } = this.#client.connection
+    const timer = setTimeout(() => stream.destroy(), this.#connectTimeoutMs)
     try {
       await this.#client.connect()
-      const { rows } = await this.#client.query<{ database: string; role: string; login: string }>(
-        identityQuery,
-      )
-      const [reached] = rows
-      const { database, user } = this.#address
-      if (reached?.database === database && reached.role === user && reached.login === user) return
-      this.#events.mismatch({ database: String(reached?.database), role: String(reached?.role) })
+      this.#pipeline.attach()
+      await this.#checkIdentity()
     } catch (error) {
       this.#lost = true
       // Without an answer from the server there is no session whose end is worth waiting for.
-      if (!(error instanceof pg.DatabaseError)) this.#client.connection.stream.destroy()
+      if (!(error instanceof pg.DatabaseError || this.#spoiled)) this.#client.connection.stream.destroy()
       throw unavailable(error)
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  async #checkIdentity(): Promise<void> {
+    const statement = new Statement(readText(identityQuery), [], undefined)
+    this.#pipeline.send(statement, false)
+    const { rows } = await statement.promise
+    const reached = rows[0] as { database: string; role: string; login: string } | undefined
+    const { database, user } = this.#address
+    if (reached?.database === database && reached.role === user && reached.login === user) return
     this.#spoiled = true
-    throw unavailable(new Error('another database answered'))
+    this.#events.mismatch({ database: String(reached?.database), role: String(reached?.role) })
+    throw new AnotherDatabase('another database answered')
   }
 
   /** True when the session is as clean as a new one, so that it may serve someone else. */
   get reusable(): boolean {
-    return !this.#lost && !this.#spoiled && !this.#running && this.#client.getTransactionStatus() === 'I'
+    return !this.#lost && !this.#spoiled && this.#pipeline.inFlight === 0 && this.#pipeline.status === 'I'
+  }
+
+  get inFlight(): number {
+    return this.#pipeline.inFlight
+  }
+
+  /** Statements that the server keeps prepared for this connection. */
+  get named(): number {
+    return this.#pipeline.names.size
   }
 
   /**
-   * Runs one statement. Errors of the SQL itself come as the driver throws them; a lost connection as
-   * `database_unavailable`.
+   * True when another plain statement may be sent behind those in flight: they are not too many, should not take long,
+   * and do not.
    */
-  async query<R>(text: string, parameters: readonly unknown[]): Promise<StatementResult<R>> {
-    if (leavesSessionState(text)) this.#spoiled = true
-    this.#running = true
-    // The extended protocol makes the server refuse two statements in one text.
-    const query = { text, values: [...parameters], queryMode: 'extended' }
-    try {
-      return await this.#client.query<R & pg.QueryResultRow>(query)
-    } catch (error) {
-      if (spoilsConnection(error)) this.#spoiled = true
-      if (endsConnection(error)) this.#lost = true
-      // The error comes before the server is ready again, or before the socket is closed.
-      if (error instanceof pg.DatabaseError) await this.#readyOrEnded()
-      throw this.#lost ? unavailable(error) : error
+  get hasRoom(): boolean {
+    if (this.#lost || this.#spoiled || this.#goodbye !== undefined) return false
+    const { inFlight, load } = this.#pipeline
+    return inFlight === 0 || (inFlight < maxInFlight && load < mostTicksAhead && !this.slow)
+  }
+
+  /** True while the oldest statement in flight has waited for long. */
+  get slow(): boolean {
+    const { head } = this.#pipeline
+    return head !== undefined && this.#watch.now - head.sentAt >= slowTicks
+  }
+
+  /**
+   * Sends one statement, which is settled with the answer: errors of the SQL itself as the driver makes them; a lost
+   * connection as `database_unavailable`. Never throws.
+   */
+  run(statement: Statement): void {
+    if (statement.text.leavesState) this.#spoiled = true
+    if (this.#lost) {
+      statement.fail(unavailable(this.#cause))
+      return
     }
+    try {
+      // What was prepared may be gone when somebody has had a hand in the session.
+      this.#pipeline.send(statement, !this.#spoiled)
+    } catch (error) {
+      statement.fail(error)
+      // Not in the middle of whoever is just handing out statements.
+      queueMicrotask(() => this.#events.settled())
+      return
+    }
+    if (this.#watched) return
+    this.#watched = true
+    this.#watch.add(this)
   }
 
   /** Never to be used again, e.g. because a rollback failed. */
@@ -138,22 +205,72 @@ export class TenantConnection {
   }
 
   /**
-   * Says goodbye and lets the server end the session, so that it is gone when the socket closes; a statement under
-   * way is finished first. The socket is cut when that takes too long.
+   * Says goodbye and lets the server end the session, so that it is gone when the socket closes; statements under way
+   * are finished first. The socket is cut when that takes too long.
    */
   close(): void {
     if (this.#ended || this.#goodbye !== undefined) return
     const { connection } = this.#client
     this.#goodbye = setTimeout(() => connection.stream.destroy(), goodbyeMs)
-    if (this.#running) connection.end()
+    // What is still to be sent goes first.
+    if (this.#pipeline.inFlight > 0) setImmediate(() => connection.end())
     else this.#client.end().catch(() => {})
   }
 
-  #readyOrEnded(): Promise<void> {
-    if (!this.#running || this.#ended) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#onReady = resolve
-    })
+  onTick(tick: number): boolean {
+    this.#watched = !this.#ended && this.#pipeline.inFlight > 0
+    if (this.#watched) this.#overseer.onTick(tick)
+    return this.#watched
+  }
+
+  #answered(statement: Statement): void {
+    const { error } = statement
+    learnCost(statement.text, this.#watch.now - statement.headSince)
+    if (error === undefined) {
+      statement.succeed()
+    } else if (isStale(statement) && this.#mayRepeat(statement)) {
+      statement.restart()
+      this.run(statement)
+    } else {
+      if (spoilsConnection(error)) this.#spoiled = true
+      statement.fail(this.#callersError(statement))
+    }
+    this.#events.settled()
+  }
+
+  /** Cuts the socket at once, whatever is under way. */
+  cut(): void {
+    this.#die(new Error('the connection was cut'))
+  }
+
+  #callersError({ error, owner, named }: Statement): unknown {
+    if (owner?.aborted === true) return owner.reason
+    return this.#lost || isStale({ error, named }) ? unavailable(error) : error
+  }
+
+  /** Its prepared form was out of date, so it did not run: it may be prepared anew, unless it ended a transaction. */
+  #mayRepeat(statement: Statement): boolean {
+    if (statement.named !== undefined) this.#pipeline.names.forget(statement.named)
+    return statement.sent < 3 && this.#pipeline.status === 'I' && !this.#lost
+  }
+
+  #failed(error: unknown, statement: Statement | undefined): void {
+    if (statement === undefined || endsConnection(error)) {
+      this.#lost = true
+      this.#cause ??= error
+    }
+    if (statement === undefined) this.#events.broken()
+  }
+
+  #broke(error: unknown): void {
+    this.#lost = true
+    this.#cause ??= error
+    this.#events.broken()
+  }
+
+  #die(cause: unknown): void {
+    this.#broke(cause)
+    this.#client.connection.stream.destroy()
   }
 
   #end(): void {
@@ -161,7 +278,13 @@ export class TenantConnection {
     this.#ended = true
     this.#lost = true
     clearTimeout(this.#goodbye)
-    this.#onReady?.()
+    const error = unavailable(this.#cause ?? new Error('the connection was closed'))
+    const { head } = this.#pipeline
+    for (const statement of this.#pipeline.abandon()) {
+      if (mayRunAgain(statement, statement === head, this.#cause))
+        void statement.owner?.rescue(statement, error)
+      else statement.fail(error)
+    }
     this.#events.ended()
   }
 }

@@ -1,6 +1,10 @@
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import type { KnownPlacement } from './directory.ts'
+import type { Ticket } from './fair-queue.ts'
 import type { Permit } from './permits.ts'
+import type { LineEntry } from './sharing.ts'
+import type { Waiter } from './waiter.ts'
+import type { Statement } from './wire/statement.ts'
 
 /** What the budget needs of a server connection; TenantConnection is the one there is. */
 export type ServerConnection = {
@@ -8,9 +12,21 @@ export type ServerConnection = {
   open(): Promise<void>
   /** Begins to close it; may be called at any time. Its owner hears when it has ended. */
   close(): void
+  /** Cuts it without a goodbye, whatever is under way. */
+  cut(): void
   /** True when it may serve someone else. */
   readonly reusable: boolean
+  /** True when another plain statement may run beside those in flight. */
+  readonly hasRoom: boolean
+  readonly inFlight: number
+  /** Statements prepared by name. */
+  readonly named: number
+  /** Sends a statement, which is settled with the answer. Never throws. */
+  run(statement: Statement): void
 }
+
+/** What a connection tells the books. `ended` comes exactly once. */
+export type SlotEvents = { broken(): void; ended(): void; settled(): void }
 
 /** One connection with its permit, from the decision to open it until its socket has closed. */
 export type Slot<C extends ServerConnection = ServerConnection> = {
@@ -18,6 +34,8 @@ export type Slot<C extends ServerConnection = ServerConnection> = {
   readonly permit: Permit
   readonly connection: C
   state: 'opening' | 'idle' | 'busy' | 'closing' | 'ended'
+  /** Busy with plain statements of anyone of the tenant, rather than with one holder. */
+  shared: boolean
   /** When its current turn began: opened, or taken after it was idle. Milliseconds. */
   turnSince: number
   idleSince: number
@@ -34,6 +52,8 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
   readonly address: PostgresAddress
   /** The newest look-up that confirmed this identity. */
   lookup: number
+  /** The tenant's part of turns and of time, 1 or more; see FairQueue. */
+  weight: number
   retired = false
   /** Leases that hold this pool: while there is one, it is not dropped. */
   leases = 0
@@ -41,9 +61,17 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
   readonly slots = new Set<Slot<C>>()
   /** The most recently used last. */
   readonly idle: Slot<C>[] = []
+  /** Those that are shared just now; the longest first. */
+  readonly shared: Slot<C>[] = []
+  /** Plain statements that wait for room on a shared connection, in order. */
+  readonly line = new Set<LineEntry>()
+  /** The line's own place among the waiters for a connection. */
+  ticket: Ticket<Waiter<C>> | undefined
   opening = 0
   /** After a failed open: not before this time, as long as another connection works. Milliseconds. */
   retryAt = 0
+  /** When its last use was counted. Milliseconds. */
+  countedAt = Number.NEGATIVE_INFINITY
 
   constructor({ placement, identity, lookup }: KnownPlacement) {
     if (!('address' in placement)) throw new Error('a tenant without a database has no pool')
@@ -52,6 +80,14 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
     this.address = placement.address
     this.identity = identity
     this.lookup = lookup
+    this.weight = placement.weight ?? 1
+  }
+
+  /** A look-up found the same identity; how much the tenant may use can have changed. */
+  confirm({ placement, lookup }: KnownPlacement): void {
+    if (lookup < this.lookup) return
+    this.lookup = lookup
+    if ('address' in placement) this.weight = placement.weight ?? 1
   }
 
   /** Nothing open and nobody holds it: it may be forgotten. */
@@ -59,9 +95,47 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
     return this.slots.size === 0 && this.leases === 0 && this.opening === 0
   }
 
+  /** Connections that work or may soon. */
+  get living(): number {
+    let living = 0
+    for (const { state } of this.slots) if (state !== 'closing' && state !== 'ended') living += 1
+    return living
+  }
+
   /** True while a connection works or may soon. */
   get alive(): boolean {
-    for (const { state } of this.slots) if (state !== 'closing') return true
-    return false
+    return this.living > 0
   }
+}
+
+/** Begins a connection of this pool; its book entry counts from now on. */
+export const newSlot = <C extends ServerConnection>(
+  pool: TenantPool<C>,
+  permit: Permit,
+  connect: (pool: TenantPool<C>, events: SlotEvents) => C,
+  events: SlotEvents,
+): Slot<C> => {
+  const connection = connect(pool, events)
+  const slot: Slot<C> = {
+    ...{ pool, permit, connection },
+    ...{ state: 'opening', shared: false, turnSince: 0, idleSince: 0 },
+  }
+  pool.slots.add(slot)
+  pool.opening += 1
+  return slot
+}
+
+/** How many connections are in each state, and what runs on them. */
+export const countSlots = (
+  slots: Iterable<Slot>,
+): Omit<Record<Slot['state'] | 'shared' | 'inFlight' | 'named', number>, 'ended'> => {
+  const count = { opening: 0, idle: 0, busy: 0, closing: 0, ended: 0, shared: 0, inFlight: 0, named: 0 }
+  for (const { state, shared, connection } of slots) {
+    count[state] += 1
+    if (shared) count.shared += 1
+    count.inFlight += connection.inFlight
+    count.named += connection.named
+  }
+  const { ended: _, ...living } = count
+  return living
 }

@@ -34,7 +34,7 @@ export class TenantPools<C extends ServerConnection> {
       throw refused
     }
     if (pool?.identity === known.identity) {
-      pool.lookup = Math.max(pool.lookup, known.lookup)
+      pool.confirm(known)
       return pool
     }
     if (pool !== undefined) {

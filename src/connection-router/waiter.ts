@@ -4,6 +4,11 @@ import { FairQueue, type Ticket } from './fair-queue.ts'
 import type { RouterCounters } from './stats.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
 
+/** Thrown to those who wait for a pool whose identity is no longer the tenant's: look the tenant up again. */
+export class PoolRetired extends Error {
+  override readonly name = 'PoolRetired'
+}
+
 /** How long one wait may take, and what else may end it. */
 export type WaitLimits = Readonly<{ timeoutMs: number; signal?: AbortSignal | undefined }>
 
@@ -18,31 +23,36 @@ export type WaitQueue<C extends ServerConnection> = FairQueue<Waiter<C>>
 
 export const newWaitQueue = <C extends ServerConnection>(): WaitQueue<C> => new FairQueue<Waiter<C>>()
 
-/**
- * Joins the queue. The promise is settled by whoever takes the waiter out, or rejected with `overloaded` at the
- * deadline, or with the signal's reason when it is aborted; in both cases it has left the queue.
- */
-export const joinQueue = <C extends ServerConnection>(
+/** Refuses all who wait for such pools; of one tenant only, when it is named. */
+export const refuseWaiting = <C extends ServerConnection>(
   queue: WaitQueue<C>,
-  pool: TenantPool<C>,
+  which: (pool: TenantPool<C>) => boolean,
+  error: unknown,
+  ofTenantId?: string,
+): void => {
+  for (const tenantId of ofTenantId === undefined ? [...queue.tenants()] : [ofTenantId]) {
+    for (const ticket of queue.line(tenantId)) {
+      if (which(ticket.item.pool) && queue.remove(ticket)) ticket.item.refuse(error)
+    }
+  }
+}
+
+/** A wait with a deadline. It is settled once, by whoever calls `give` or `refuse` first, or by the deadline. */
+export type Wait<T> = { readonly promise: Promise<T>; give(value: T): void; refuse(error: unknown): void }
+
+/**
+ * Starts to wait. At the deadline it is refused with `overloaded`, and when the signal is aborted with its reason;
+ * before that, `leave` is called.
+ */
+export const startWait = <T>(
   { timeoutMs, signal }: WaitLimits,
   counters: RouterCounters,
   clock: Clock,
-): Promise<Slot<C>> => {
+  leave: () => void,
+): Wait<T> => {
   signal?.throwIfAborted()
-  const { promise, resolve, reject } = Promise.withResolvers<Slot<C>>()
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
   const since = clock.now().getTime()
-  let ticket: Ticket<Waiter<C>>
-  const leave = (error: unknown): void => {
-    queue.remove(ticket)
-    refuse(error)
-  }
-  const onAbort = (): void => leave(signal?.reason)
-  const timer = setTimeout(() => {
-    counters.timeouts += 1
-    leave(overloaded(new Error(`no connection became free within ${timeoutMs} ms`)))
-  }, timeoutMs)
-  signal?.addEventListener('abort', onAbort, { once: true })
   const settle = (): void => {
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
@@ -51,11 +61,37 @@ export const joinQueue = <C extends ServerConnection>(
     settle()
     reject(error)
   }
-  const give = (slot: Slot<C>): void => {
+  const onAbort = (): void => {
+    leave()
+    refuse(signal?.reason)
+  }
+  const timer = setTimeout(() => {
+    counters.timeouts += 1
+    leave()
+    refuse(overloaded(new Error(`no connection became free within ${timeoutMs} ms`)))
+  }, timeoutMs)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  const give = (value: T): void => {
     settle()
     counters.recordWait(clock.now().getTime() - since)
-    resolve(slot)
+    resolve(value)
   }
-  ticket = queue.push(pool.tenantId, { pool, give, refuse })
-  return promise
+  return { promise, give, refuse }
+}
+
+/**
+ * Joins the queue. The promise is settled by whoever takes the waiter out, or rejected with `overloaded` at the
+ * deadline, or with the signal's reason when it is aborted; in both cases it has left the queue.
+ */
+export const joinQueue = <C extends ServerConnection>(
+  queue: WaitQueue<C>,
+  pool: TenantPool<C>,
+  limits: WaitLimits,
+  counters: RouterCounters,
+  clock: Clock,
+): Promise<Slot<C>> => {
+  const wait = startWait<Slot<C>>(limits, counters, clock, () => queue.remove(ticket))
+  const { give, refuse } = wait
+  const ticket: Ticket<Waiter<C>> = queue.push(pool.tenantId, { pool, give, refuse }, pool.weight)
+  return wait.promise
 }

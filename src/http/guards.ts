@@ -111,7 +111,11 @@ export type Guards = {
 /** Prepares `app` to carry identity and lease on its requests, and returns the guards for the route ledger. */
 export const createGuards = (
   app: App,
-  deps: { authenticate: Authenticate; grants: Grants; lease: (tenantId: string) => Promise<TenantLease> },
+  deps: {
+    authenticate: Authenticate
+    grants: Grants
+    lease: (tenantId: string, options: { signal: AbortSignal }) => Promise<TenantLease>
+  },
 ): Guards => {
   for (const key of [identityKey, grantKey, leaseKey]) app.decorateRequest(key, null)
   return {
@@ -130,7 +134,8 @@ export const createGuards = (
       async function withTenant(request, reply) {
         const grant = request.getDecorator<Grant | null>(grantKey)
         if (grant === null) throw new Error('a tenant handler ran without its guard')
-        const lease = await deps.lease(grant.tenantId)
+        // Aborted when the client hangs up, and when the handler has taken too long.
+        const lease = await deps.lease(grant.tenantId, { signal: request.signal })
         request.setDecorator(leaseKey, lease)
         let streaming = false
         try {

@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { AppError, type ErrorCode, errorCatalogue, type FieldError } from '../kernel/errors.ts'
+import { AppError, type ErrorCode, type FieldError } from '../kernel/errors.ts'
 import type { App } from './app.ts'
 
 /** What Fastify calls its own refusals, in our words. Everything else below 500 counts as `validation_failed`. */
@@ -12,10 +12,6 @@ const fastifyCodes: Record<string, { code: ErrorCode; detail: string }> = {
     code: 'payload_too_large',
     detail: 'The request body is too large; send less at once.',
   },
-  FST_ERR_CTP_EMPTY_JSON_BODY: {
-    code: 'validation_failed',
-    detail: 'The body is empty; send a JSON object.',
-  },
   FST_ERR_CTP_INVALID_JSON_BODY: { code: 'validation_failed', detail: 'The body is not valid JSON.' },
   FST_ERR_HANDLER_TIMEOUT: {
     code: 'overloaded',
@@ -27,8 +23,12 @@ const fastifyCodes: Record<string, { code: ErrorCode; detail: string }> = {
 const badText = new Set(['22021', '22P05'])
 /** Cut off by the server: statement or idle timeout, lock timeout, deadlock, serialization. */
 const tryAgain = new Set(['57014', '25P03', '55P03', '40P01', '40001'])
-/** Gone or full: shutting down, crashed, too many connections, the connection itself. */
-const unavailable = /^(57P0[1-5]|53300|08...|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT)$/
+/** Gone, full, or not letting us in: shutting down, crashed, out of connections or disk, login refused, the connection itself. */
+const unavailable = /^(57P0[1-5]|53...|08...|28...|3D000|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|ETIMEDOUT)$/
+/** What pg and pg-pool say of lost connections: these errors carry no code (pg/lib/client.js, pg-pool/index.js). */
+const lostConnection = /^Connection terminated|^Client (was closed|has encountered a connection error)/
+/** All connections of the pool are taken. */
+const poolIsFull = 'timeout exceeded when trying to connect'
 
 type Validation = { instancePath: string; message?: string; params: Record<string, unknown> }
 
@@ -65,19 +65,17 @@ const fromFastify = (error: FastifyError): AppError | undefined => {
 }
 
 const fromDatabase = (error: unknown): AppError | undefined => {
-  const code = (error as { code?: unknown } | null)?.code
-  if (typeof code !== 'string') return undefined
-  if (badText.has(code)) {
-    return new AppError('validation_failed', 'The request holds text that cannot be stored.', {
-      cause: error,
-    })
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
+  const cause = error
+  if (typeof code === 'string' && badText.has(code)) {
+    return new AppError('validation_failed', 'The request holds text that cannot be stored.', { cause })
   }
-  if (tryAgain.has(code)) {
-    return new AppError('overloaded', 'The database was too busy; try again in a moment.', { cause: error })
+  if (message === poolIsFull || (typeof code === 'string' && tryAgain.has(code))) {
+    return new AppError('overloaded', 'The database was too busy; try again in a moment.', { cause })
   }
-  if (unavailable.test(code)) {
+  if (typeof code === 'string' ? unavailable.test(code) : lostConnection.test(String(message))) {
     return new AppError('database_unavailable', 'The database cannot be reached; try again in a moment.', {
-      cause: error,
+      cause,
     })
   }
   return undefined
@@ -94,6 +92,17 @@ export const toAppError = (error: unknown): AppError => {
   )
 }
 
+/** The error as its caller sees it (RFC 9457). */
+export const problemBody = (error: AppError, requestId: string) => ({
+  type: `urn:freehold:problem:${error.code}`,
+  title: error.title,
+  status: error.status,
+  detail: error.message,
+  code: error.code,
+  requestId,
+  ...(error.errors === undefined ? {} : { errors: error.errors }),
+})
+
 /** Answers with this error and logs what is our fault. */
 export const sendProblem = (request: FastifyRequest, reply: FastifyReply, error: AppError): FastifyReply => {
   if (error.status >= 500) {
@@ -105,15 +114,7 @@ export const sendProblem = (request: FastifyRequest, reply: FastifyReply, error:
     .code(error.status)
     .type('application/problem+json')
     .serializer((body) => JSON.stringify(body))
-    .send({
-      type: `urn:freehold:problem:${error.code}`,
-      title: errorCatalogue[error.code].title,
-      status: error.status,
-      detail: error.message,
-      code: error.code,
-      requestId: request.id,
-      ...(error.errors === undefined ? {} : { errors: error.errors }),
-    })
+    .send(problemBody(error, request.id))
 }
 
 /** Every error and every unknown address is answered as application/problem+json (RFC 9457). */

@@ -6,25 +6,38 @@ export const Body = <P extends TProperties>(
   options: { minProperties?: number } = {},
 ): TObject<P> => Type.Object(properties, { additionalProperties: false, ...options })
 
-/** Text of a bounded length without control characters other than line breaks and tabs (a zero byte can't be stored). */
+/** Halves of a character, which UTF-8 can't hold: stored, the text would be another one than was sent. */
+const loneSurrogates = '\\ud800-\\udfff'
+/** C0, DEL and C1: what a terminal obeys, and the zero byte, which can't be stored. Line and paragraph separators too. */
+const notInALine = `\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029${loneSurrogates}`
+
+/** Text of a bounded length without control characters other than line breaks and tabs. */
 export const Text = (options: { minLength?: number; maxLength: number; description?: string }) =>
   Type.String({
     minLength: 1,
-    pattern: '^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f]*$',
+    pattern: `^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f${loneSurrogates}]*$`,
     ...options,
   })
 
-/** One line of text: a name or a title. */
+/**
+ * One line of text that is not blank: a name or a title. The pattern must decide each character once, because patterns
+ * run over texts of any length, also those that are too long: white space, then something else, then the rest.
+ */
 export const Line = (options: { minLength?: number; maxLength: number; description?: string }) =>
   Type.String({
     minLength: 1,
-    pattern: '^[^\\u0000-\\u001f\\u007f]*\\S[^\\u0000-\\u001f\\u007f]*$',
+    pattern: `^[^\\S${notInALine}]*[^\\s${notInALine}][^${notInALine}]*$`,
     ...options,
   })
 
-/** A secret that a person typed: any characters but the zero byte. */
+/** A secret that a person typed: any characters but the zero byte and half ones, which would all hash alike. */
 export const Password = () =>
-  Type.String({ minLength: 8, maxLength: 256, pattern: '^[^\\u0000]*$', description: '8 to 256 characters' })
+  Type.String({
+    minLength: 8,
+    maxLength: 256,
+    pattern: `^[^\\u0000${loneSurrogates}]*$`,
+    description: '8 to 256 characters',
+  })
 
 export const Email = () =>
   Type.String({ format: 'email', maxLength: 254, pattern: '^[^\\s@<>()",;:\\\\]+@[^\\s@<>()",;:\\\\]+$' })

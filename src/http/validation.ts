@@ -2,6 +2,7 @@ import { Ajv } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { FastifySchemaCompiler } from 'fastify'
 import type { TSchema } from 'typebox'
+import { isUuid } from '../kernel/ids.ts'
 
 /**
  * Bodies are taken as they are: a number is no text, and an unknown field is an error. Query strings and paths are text
@@ -9,8 +10,11 @@ import type { TSchema } from 'typebox'
  */
 export const createValidator = (): FastifySchemaCompiler<TSchema> => {
   const options = { allErrors: true, useDefaults: true, removeAdditional: false, strict: false } as const
-  const exact = addFormats.default(new Ajv({ ...options, coerceTypes: false }))
-  const fromText = addFormats.default(new Ajv({ ...options, coerceTypes: true }))
+  // The usual format also admits `urn:uuid:…`, which Postgres does not read.
+  const ajv = (coerceTypes: boolean) =>
+    addFormats.default(new Ajv({ ...options, coerceTypes })).addFormat('uuid', isUuid)
+  const exact = ajv(false)
+  const fromText = ajv(true)
   return ({ schema, httpPart }) => {
     const check = (httpPart === 'body' ? exact : fromText).compile(schema)
     return (value) => {

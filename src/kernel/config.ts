@@ -21,7 +21,7 @@ export type Config = Readonly<{
   masterKey: Buffer | undefined
   accessTokenSeconds: number
   admin: Readonly<{ email: string; password: string | undefined }>
-  /** Server connections that one cluster may receive for tenants; `undefined`: from its `max_connections`. */
+  /** Server connections that one cluster may receive for tenants from all nodes; `undefined`: from its `max_connections`. */
   connectionBudget: number | undefined
   tenantMaxConnections: number
   spareDatabases: number

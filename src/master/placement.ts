@@ -1,6 +1,7 @@
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import type { MasterDb } from './master.ts'
+import { weightOfPlan } from './plans.ts'
 import { sealedFor } from './secrets.ts'
 
 /** Where a tenant's database is and how its own role logs in there. A tenant that may not be reached has no address. */
@@ -14,6 +15,8 @@ export type Placement =
       epoch: number
       credentialVersion: number
       address: PostgresAddress
+      /** Against other tenants, when connections are short. */
+      weight: number
     }>
 
 /**
@@ -29,12 +32,21 @@ export const findPlacement =
         join.onRef('d.id', '=', 't.database_id').on('d.status', '=', 'held'),
       )
       .leftJoin('clusters as c', 'c.id', 'd.cluster_id')
-      .select(['t.status', 'd.id', 'd.cluster_id', 'd.name', 'd.secret', 'd.credential_version', 'd.epoch'])
+      .select([
+        't.status',
+        't.plan',
+        'd.id',
+        'd.cluster_id',
+        'd.name',
+        'd.secret',
+        'd.credential_version',
+        'd.epoch',
+      ])
       .select(['c.host', 'c.port', 'c.ssl'])
       .where('t.id', '=', tenantId)
       .executeTakeFirst()
     if (row === undefined) return undefined
-    const { status, id, cluster_id, name, secret, credential_version, epoch, host, port, ssl } = row
+    const { status, plan, id, cluster_id, name, secret, credential_version, epoch, host, port, ssl } = row
     if (status === 'pending' || status === 'deleted') return { tenantId, status }
     if (
       id === null ||
@@ -58,5 +70,6 @@ export const findPlacement =
       epoch,
       credentialVersion: credential_version,
       address: { host, port, ssl, database: name, user: name, password: password.toString() },
+      weight: weightOfPlan(plan),
     }
   }

@@ -25,6 +25,8 @@ export type ClustersTable = {
   provisioner: Buffer
   status: Generated<'open' | 'draining' | 'closed'>
   created_at: Generated<Date>
+  connection_budget: Generated<number>
+  connections_per_node: Generated<number>
 }
 
 export type DatabasesTable = {
@@ -55,6 +57,25 @@ export type MembershipsTable = {
   status: Generated<'active' | 'inactive' | 'pending'>
   created_at: Generated<Date>
   updated_at: Generated<Date>
+}
+
+export type NodeSharesTable = {
+  node_id: string
+  cluster_id: string
+  granted: number
+  in_use: number
+}
+
+export type NodesTable = {
+  id: string
+  role: 'all' | 'api' | 'worker'
+  version: string
+  host: string
+  routes: boolean
+  renewal: number
+  started_at: Date
+  heartbeat_at: Date
+  expires_at: Date
 }
 
 export type OperationsTable = {
@@ -168,6 +189,8 @@ export type MasterTables = {
   databases: DatabasesTable
   installation: InstallationTable
   memberships: MembershipsTable
+  node_shares: NodeSharesTable
+  nodes: NodesTable
   operations: OperationsTable
   people: PeopleTable
   policies: PoliciesTable

@@ -1,4 +1,6 @@
-import { parseCronItems, type Runner, type RunnerOptions, run } from 'graphile-worker'
+import { EventEmitter } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseCronItems, type Runner, type RunnerOptions, run, type WorkerEvents } from 'graphile-worker'
 import type { Logger } from '../kernel/log.ts'
 import { graphileLog } from './graphile-log.ts'
 import type { TaskHandlers } from './tasks.ts'
@@ -12,8 +14,17 @@ export type RunTasksOptions = {
   handlers: TaskHandlers
   /** Jobs at once in this process. */
   concurrency: number
-  /** Called, and waited for, before this process takes its first job: the id under which it will lock jobs. */
+  /** Called, and waited for, before the first job is taken: the id under which jobs will be locked from now on. */
   beforeFirstJob: (workerId: string) => Promise<void>
+  /** Called when no job is taken or run under that id any more. */
+  afterLastJob: (workerId: string) => Promise<void>
+}
+
+export type RunningTasks = {
+  /** True while jobs are taken. */
+  ready(): boolean
+  /** Takes no new jobs, and resolves when the running ones have ended. Safe twice. */
+  stop(): Promise<void>
 }
 
 /** Every minute, on one node of all. Nothing is made up for minutes in which no worker ran: a pass looks at everything. */
@@ -21,33 +32,107 @@ const cron = [
   { task: 'reconcile', match: '* * * * *', options: { jobKey: 'reconcile', queueName: 'reconcile' } },
 ]
 
-/**
- * Runs jobs until stopped. Installs no signal handlers: whoever started it decides when it ends.
- * `stop()` of the result takes no new jobs and waits for the running ones.
- */
-export const runTasks = ({
-  pool,
-  log,
-  handlers,
-  concurrency,
-  beforeFirstJob,
-}: RunTasksOptions): Promise<Runner> =>
+/** Pause before the next try when the master was lost. */
+const restartDelay = 1_000
+
+type Launched = {
+  stop(): Promise<void>
+  /** Resolves when it takes no more jobs, asked to or not. */
+  gaveUp: Promise<void>
+  /** Resolves when the last of its jobs has ended. */
+  ended: Promise<void>
+}
+
+/** Installs no signal handlers: whoever started it decides when it ends. */
+const startRunner = (
+  options: RunTasksOptions,
+  events: WorkerEvents,
+  onWorker: (id: string) => Promise<void>,
+): Promise<Runner> =>
   run({
-    pgPool: pool,
-    concurrency,
+    pgPool: options.pool,
+    concurrency: options.concurrency,
     noHandleSignals: true,
-    logger: graphileLog(log),
+    logger: graphileLog(options.log),
+    events,
     // Waiting jobs are announced by NOTIFY; polling only finds those that become due by time.
     pollInterval: 2_000,
     parsedCronItems: parseCronItems(cron),
-    taskList: handlers,
+    taskList: options.handlers,
     preset: {
+      worker: {
+        // Batches of whatever comes in one tick. Without them graphile-worker 0.18 does not wait for the statement that
+        // ends a job: a stop could overtake it, and when the master is lost just then, its rejection ends the process.
+        completeJobBatchDelay: 0,
+        failJobBatchDelay: 0,
+      },
       plugins: [
         {
           name: 'freehold-worker-liveness',
           version: '1.0.0',
-          worker: { hooks: { startWorker: (_ctx, { worker }) => beforeFirstJob(worker.workerPool.id) } },
+          worker: { hooks: { startWorker: (_ctx, { worker }) => onWorker(worker.workerPool.id) } },
         },
       ],
     },
   })
+
+const launch = async (options: RunTasksOptions): Promise<Launched> => {
+  const events: WorkerEvents = new EventEmitter()
+  const gaveUp = Promise.withResolvers<void>()
+  events.on('pool:gracefulShutdown', () => gaveUp.resolve())
+  let workerId: string | undefined
+  const runner = await startRunner(options, events, (id) => {
+    workerId = id
+    return options.beforeFirstJob(id)
+  })
+  const ended = runner.promise
+    .catch((error: unknown) => options.log.warn({ err: error }, 'the job runner gave up'))
+    .then(() => {
+      gaveUp.resolve()
+      return workerId === undefined ? undefined : options.afterLastJob(workerId)
+    })
+  // It rejects when the runner is ending by itself already.
+  return { stop: () => runner.stop().catch(() => {}), gaveUp: gaveUp.promise, ended }
+}
+
+/**
+ * Runs jobs until stopped. A runner that gives up, because the master was lost while a job ended, is followed by a new one
+ * under a new id, beside the jobs that the old one still runs. Rejects when the first one cannot start.
+ */
+export const runTasks = async (options: RunTasksOptions): Promise<RunningTasks> => {
+  let current: Launched | undefined = await launch(options)
+  const ending = new Set<Promise<void>>()
+  const stopping = new AbortController()
+  const next = async (): Promise<void> => {
+    await sleep(restartDelay, undefined, { signal: stopping.signal }).catch(() => {})
+    if (stopping.signal.aborted) return
+    current = await launch(options).catch((error: unknown) => {
+      options.log.warn({ err: error }, 'the job runner cannot start')
+      return undefined
+    })
+    // Stopped while it started.
+    if (stopping.signal.aborted) await current?.stop()
+  }
+  const keepRunning = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      const runner = current
+      if (runner !== undefined) {
+        ending.add(runner.ended)
+        void runner.ended.then(() => ending.delete(runner.ended))
+        await runner.gaveUp
+        current = undefined
+      }
+      await next()
+    }
+    await Promise.all([...ending, current?.ended])
+  }
+  const running = keepRunning()
+  return {
+    ready: () => current !== undefined && !stopping.signal.aborted,
+    stop: async () => {
+      stopping.abort()
+      await current?.stop()
+      await running
+    },
+  }
+}

@@ -3,8 +3,8 @@ import type { MasterDb, MasterTransaction } from '../master/master.ts'
 import type { DatabaseRow } from './build-database.ts'
 
 export type Tier = 'shared' | 'dedicated' | 'external'
-/** What a tenant asks of its place; without a region any will do. */
-export type Wanted = { region?: string | undefined; tier: Tier }
+/** What a tenant asks of its place: a region, a cluster by its name, or any. */
+export type Wanted = { region?: string | undefined; cluster?: string | undefined; tier: Tier }
 
 export type ClaimedDatabase = DatabaseRow & { region: string }
 
@@ -31,6 +31,7 @@ export const claimSpare = async (
         .where('c.kind', '=', 'shared')
         .where(isAtLeast('d.schema_version', schemaVersion))
         .$if(wanted.region !== undefined, (query) => query.where('c.region', '=', wanted.region ?? ''))
+        .$if(wanted.cluster !== undefined, (query) => query.where('c.name', '=', wanted.cluster ?? ''))
         .orderBy('d.created_at')
         .orderBy('d.id')
         .limit(1)
@@ -50,16 +51,21 @@ export const claimSpare = async (
 export const isAtLeast = (column: string, version: string) =>
   sql<boolean>`${sql.ref(column)} collate "C" >= ${version}`
 
-/** The regions of the open clusters that take tenants with these wishes, oldest cluster first. */
-export const findRegions = async (db: MasterDb, wanted: Wanted): Promise<string[]> => {
+/** The open clusters that take tenants with these wishes, oldest first. */
+export const findFittingClusters = async (
+  db: MasterDb,
+  wanted: Wanted,
+): Promise<{ id: string; region: string }[]> => {
+  // Servers of a tenant's own are entered by an operator; none is picked here.
   if (wanted.tier !== 'shared') return []
-  const rows = await db
+  return db
     .selectFrom('clusters')
-    .select('region')
+    .select(['id', 'region'])
     .where('status', '=', 'open')
     .where('kind', '=', 'shared')
     .$if(wanted.region !== undefined, (query) => query.where('region', '=', wanted.region ?? ''))
+    .$if(wanted.cluster !== undefined, (query) => query.where('name', '=', wanted.cluster ?? ''))
     .orderBy('created_at')
+    .orderBy('id')
     .execute()
-  return rows.map((row) => row.region)
 }

@@ -4,7 +4,7 @@ import { newId } from '../kernel/ids.ts'
 import type { MasterDb, MasterTransaction } from '../master/master.ts'
 import type { TenantsTable } from '../master/tables.ts'
 import { enqueue } from '../queue/enqueue.ts'
-import { claimSpare, findRegions, type Tier } from './claim-spare.ts'
+import { claimSpare, findFittingClusters, type Tier } from './claim-spare.ts'
 import { beginOperation } from './operations.ts'
 import { checkSlug, slugFromName, withRandomEnding } from './slug.ts'
 
@@ -17,6 +17,8 @@ export type NewTenant = {
   plan: string
   /** Any when left out. */
   region?: string | undefined
+  /** The name of the cluster it shall be on; any that fits when left out. */
+  cluster?: string | undefined
   tier: Tier
   /** The id of the person who becomes the tenant's first member, with the system role Admin. */
   firstAdmin: string
@@ -37,20 +39,23 @@ export const createTenant = async (
 ): Promise<TenantRow> => {
   const slug = tenant.slug === undefined ? undefined : checkSlug(tenant.slug)
   const spare = await claimSpare(trx, tenant, schemaVersion)
+  const place =
+    spare === undefined ? await findPlace(trx, tenant) : { id: spare.cluster_id, region: spare.region }
   const row = await insertTenant(trx, slug, {
     id: newId(),
     name: tenant.name,
     status: spare === undefined ? 'pending' : 'active',
     database_id: spare?.id ?? null,
     plan: tenant.plan,
-    region: spare?.region ?? (await regionFor(trx, tenant)),
+    region: place.region,
     tier: tenant.tier,
     logo_url: null,
     purge_after: null,
   })
   await insertAdmin(trx, row.id, tenant.firstAdmin)
   if (spare === undefined) {
-    await beginOperation(trx, 'provision', 'waiting', { tenantId: row.id })
+    const wish = tenant.cluster === undefined ? {} : { clusterId: place.id }
+    await beginOperation(trx, 'provision', 'waiting', { tenantId: row.id, ...wish })
     await enqueueProvision(trx, row.id)
   }
   await enqueueRefill(trx)
@@ -67,11 +72,15 @@ export const provisionJobKey = (tenantId: string): string => `provision-tenant:$
 export const enqueueRefill = (db: MasterDb): Promise<void> =>
   enqueue(db, 'refill-spares', {}, { jobKey: 'refill-spares', queue: 'refill-spares' })
 
-const regionFor = async (trx: MasterTransaction, tenant: NewTenant): Promise<string> => {
-  const [region] = await findRegions(trx, tenant)
-  if (region !== undefined) return region
-  const where = tenant.region === undefined ? '' : ` in region ${tenant.region}`
-  throw new AppError('validation_failed', `No server takes tenants of tier ${tenant.tier}${where}.`)
+const findPlace = async (
+  trx: MasterTransaction,
+  tenant: NewTenant,
+): Promise<{ id: string; region: string }> => {
+  const [cluster] = await findFittingClusters(trx, tenant)
+  if (cluster !== undefined) return cluster
+  const region = tenant.region === undefined ? '' : ` in region ${tenant.region}`
+  const name = tenant.cluster === undefined ? 'No server' : `No open server of the name ${tenant.cluster}`
+  throw new AppError('validation_failed', `${name} takes tenants of tier ${tenant.tier}${region}.`)
 }
 
 type TenantValues = Omit<TenantRow, 'slug' | 'created_at' | 'updated_at'>

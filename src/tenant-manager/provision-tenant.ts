@@ -1,8 +1,8 @@
 import { sql } from 'kysely'
 import type { MasterTransaction } from '../master/master.ts'
 import { buildDatabase } from './build-database.ts'
-import { claimSpare } from './claim-spare.ts'
-import { type Cluster, listClusters } from './cluster.ts'
+import { claimSpare, findFittingClusters, type Wanted } from './claim-spare.ts'
+import { type Cluster, getCluster } from './cluster.ts'
 import { type Context, tenantLock } from './context.ts'
 import { enqueueRefill, type TenantRow } from './create-tenant.ts'
 import { failOperation, resumeOperation, succeedOperations } from './operations.ts'
@@ -34,19 +34,24 @@ export const provisionTenant = async (context: Context, tenantId: string): Promi
 }
 
 const provide = async (context: Context, tenant: TenantRow): Promise<void> => {
+  const wanted = {
+    region: tenant.region,
+    tier: tenant.tier,
+    cluster: await wishedCluster(context, tenant.id),
+  }
   for (let builds = 0; ; builds += 1) {
-    if (await takeSpare(context, tenant)) return
+    if (await takeSpare(context, tenant.id, wanted)) return
     if (builds === maxBuilds)
       throw new Error('every database built for the tenant was claimed by another one')
-    await buildDatabase(context, await clusterFor(context, tenant))
+    await buildDatabase(context, await clusterFor(context, wanted))
   }
 }
 
 /** The commit point: the deed, the status and the journal change together. */
-const takeSpare = (context: Context, { id, region, tier }: TenantRow): Promise<boolean> =>
+const takeSpare = (context: Context, id: string, wanted: Wanted): Promise<boolean> =>
   context.master.db.transaction().execute(async (trx) => {
     if (!(await isStillPending(trx, id))) return true
-    const spare = await claimSpare(trx, { region, tier }, context.migrations.latest)
+    const spare = await claimSpare(trx, wanted, context.migrations.latest)
     if (spare === undefined) return false
     await trx
       .updateTable('tenants')
@@ -69,16 +74,22 @@ const isStillPending = async (trx: MasterTransaction, tenantId: string): Promise
   return row !== undefined
 }
 
-const clusterFor = async (context: Context, { region, tier }: TenantRow): Promise<Cluster> => {
-  const clusters = await listClusters(context.master.db, context.box)
-  const fitting = clusters.find(
-    (cluster) =>
-      tier === 'shared' &&
-      cluster.kind === 'shared' &&
-      cluster.status === 'open' &&
-      cluster.region === region,
-  )
-  if (fitting === undefined)
-    throw new Error(`no open cluster takes tenants of tier ${tier} in region ${region}`)
-  return fitting
+/** The name of the cluster that was asked for when the tenant was created, kept in its journal. */
+const wishedCluster = async (context: Context, tenantId: string): Promise<string | undefined> => {
+  const row = await context.master.db
+    .selectFrom('operations')
+    .innerJoin('clusters', 'clusters.id', 'operations.cluster_id')
+    .select('clusters.name')
+    .where('operations.kind', '=', 'provision')
+    .where('operations.tenant_id', '=', tenantId)
+    .executeTakeFirst()
+  return row?.name
+}
+
+const clusterFor = async (context: Context, wanted: Wanted): Promise<Cluster> => {
+  const [fitting] = await findFittingClusters(context.master.db, wanted)
+  if (fitting === undefined) {
+    throw new Error(`no open cluster takes tenants of tier ${wanted.tier} in region ${wanted.region}`)
+  }
+  return getCluster(context.master.db, context.box, fitting.id)
 }

@@ -100,3 +100,58 @@ t.test('it behaves as the plain model in every sequence of coming, being served 
     { numRuns: 1_000 },
   )
 })
+
+/** Serves `count` times, always whose turn it is. */
+const serve = (queue: FairQueue<number>, count: number): string =>
+  Array.from({ length: count }, () => {
+    const tenant = next(queue) ?? ''
+    queue.take(tenant)
+    return tenant
+  }).join('')
+
+const filled = (weights: Record<string, number>, each: number): FairQueue<number> => {
+  const queue = new FairQueue<number>()
+  for (let i = 0; i < each; i++)
+    for (const [tenant, weight] of Object.entries(weights)) queue.push(tenant, i, weight)
+  return queue
+}
+
+t.test('in each round a tenant is served as often as its weight says', async (t) => {
+  t.equal(serve(filled({ a: 1, b: 3, c: 2 }, 6), 12), 'abbbccabbbcc')
+  t.equal(serve(filled({ a: 3, b: 1 }, 4), 8), 'aaababbb', 'what a tenant has no work for is not saved up')
+})
+
+t.test('a changed weight counts from the next turn', async (t) => {
+  const queue = filled({ a: 1, b: 1 }, 5)
+  queue.push('a', 9, 3)
+  t.equal(serve(queue, 6), 'abaaab')
+})
+
+t.test('over any time, tenants with work are served by weight, to within one turn', async () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 2, maxLength: 5 }),
+      fc.integer({ min: 1, max: 60 }),
+      (weights, count) => {
+        const named = Object.fromEntries(weights.map((weight, i) => [String.fromCharCode(97 + i), weight]))
+        const order = serve(filled(named, 80), count)
+        const round = weights.reduce((sum, weight) => sum + weight, 0)
+        for (const [tenant, weight] of Object.entries(named)) {
+          const served = order.split(tenant).length - 1
+          if (Math.abs(served - (count * weight) / round) > weight) throw new Error(`${tenant} in ${order}`)
+        }
+      },
+    ),
+  )
+})
+
+t.test('while the turns are walked through, one whose turn ended is met again', async (t) => {
+  const queue = filled({ a: 2, b: 1 }, 2)
+  const met: string[] = []
+  for (const tenant of queue.tenants()) {
+    if (met.length === 5) break
+    met.push(tenant)
+    while (!queue.pass(tenant)) met.push(tenant)
+  }
+  t.equal(met.join(''), 'aabaa')
+})

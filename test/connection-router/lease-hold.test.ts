@@ -1,8 +1,11 @@
 import t from 'tap'
 import { LeaseHold } from '../../src/connection-router/lease.ts'
 import { Permits } from '../../src/connection-router/permits.ts'
+import { StatementTexts } from '../../src/connection-router/statement-texts.ts'
+import { RouterCounters } from '../../src/connection-router/stats.ts'
 import { TenantConnection } from '../../src/connection-router/tenant-connection.ts'
 import { type Slot, TenantPool } from '../../src/connection-router/tenant-pool.ts'
+import { Watch } from '../../src/connection-router/wire/watch.ts'
 
 const address = { host: '', port: 1, database: 'd', user: 'd', password: '', ssl: 'disable' } as const
 
@@ -15,14 +18,15 @@ const newSlot = (): Slot<TenantConnection> => {
   })
   const permit = new Permits(1).take('a')
   if (permit === undefined) throw new Error('no permit')
-  const events = { broken() {}, ended() {}, mismatch() {} }
+  const events = { broken() {}, ended() {}, settled() {}, mismatch() {} }
   // Never opened: only its place in the books is of interest here.
   const connection = new TenantConnection(
     address,
     { statementTimeoutMs: 1_000, connectTimeoutMs: 1_000 },
     events,
+    { watch: new Watch(), counters: new RouterCounters() },
   )
-  return { pool, permit, connection, state: 'busy', turnSince: 0, idleSince: 0 }
+  return { pool, permit, connection, state: 'busy', shared: false, turnSince: 0, idleSince: 0 }
 }
 
 t.test('a connection that comes in the moment in which the lease is released goes back', async (t) => {
@@ -36,11 +40,15 @@ t.test('a connection that comes in the moment in which the lease is released goe
       },
       giveBack: (given) => back.push(given),
       released: () => {},
+      texts: new StatementTexts(),
+      tryRun: () => false,
+      waitAndRun: async () => {},
+      retrying: () => {},
     },
     slot.pool,
     0,
   )
-  await t.rejects(hold.acquire(undefined), /lease was released/)
+  await t.rejects(hold.hold(undefined), /lease was released/)
   t.equal(back.length, 1)
   t.equal(slot.pool.leases, 0)
 })

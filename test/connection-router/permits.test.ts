@@ -3,7 +3,14 @@ import t from 'tap'
 import { ClusterBudget } from '../../src/connection-router/cluster-budget.ts'
 import { Permits } from '../../src/connection-router/permits.ts'
 import { RouterCounters } from '../../src/connection-router/stats.ts'
-import { type ServerConnection, type Slot, TenantPool } from '../../src/connection-router/tenant-pool.ts'
+import {
+  type ServerConnection,
+  type Slot,
+  type SlotEvents,
+  TenantPool,
+} from '../../src/connection-router/tenant-pool.ts'
+import { Statement } from '../../src/connection-router/wire/statement.ts'
+import type { Watched } from '../../src/connection-router/wire/watch.ts'
 import type { Clock } from '../../src/kernel/clock.ts'
 
 t.test('a permit given back twice counts once', async (t) => {
@@ -18,6 +25,8 @@ t.test('a permit given back twice counts once', async (t) => {
   t.equal(permits.held('b'), 1)
 })
 
+const mostInFlight = 3
+
 /** A connection as the books should see it: it opens, fails, closes and dies when the test says so. */
 class ModelConnection implements ServerConnection {
   readonly pool: TenantPool<ModelConnection>
@@ -27,19 +36,44 @@ class ModelConnection implements ServerConnection {
   broken = false
   holders = 0
   readonly #opened = Promise.withResolvers<void>()
-  readonly #events: { broken(): void; ended(): void }
+  readonly named = 0
+  readonly statements: Statement[] = []
+  readonly #events: SlotEvents
 
-  constructor(pool: TenantPool<ModelConnection>, events: { broken(): void; ended(): void }) {
+  constructor(pool: TenantPool<ModelConnection>, events: SlotEvents) {
     this.pool = pool
     this.#events = events
+  }
+
+  get hasRoom(): boolean {
+    return this.reusable && !this.closing && this.statements.length < mostInFlight
+  }
+
+  get inFlight(): number {
+    return this.statements.length
   }
 
   open(): Promise<void> {
     return this.#opened.promise
   }
 
+  run(statement: Statement): void {
+    this.statements.push(statement)
+  }
+
+  /** The oldest statement is answered. */
+  answer(): void {
+    this.statements.shift()?.succeed()
+    this.#events.settled()
+  }
+
   close(): void {
     this.closing = true
+  }
+
+  cut(): void {
+    this.closing = true
+    this.end()
   }
 
   succeed(): void {
@@ -63,6 +97,7 @@ class ModelConnection implements ServerConnection {
     const [opening, closing] = [this.state === 'opening', this.closing]
     this.state = 'ended'
     this.reusable = false
+    for (const statement of this.statements.splice(0)) statement.fail(new Error('died'))
     if (opening) this.#opened.reject(new Error('died'))
     else if (!closing) this.#events.broken()
     this.#events.ended()
@@ -73,12 +108,15 @@ class ModelConnection implements ServerConnection {
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 class Simulation {
-  readonly budget: number
+  budget: number
   readonly tenantMax: number
   readonly connections: ModelConnection[] = []
   readonly held: Slot<ModelConnection>[] = []
   readonly problems: string[] = []
   waiting = 0
+  running = 0
+  ticks = 0
+  readonly #watched = new Set<Watched>()
   nowMs = 1_000_000
   readonly #pools = new Map<string, TenantPool<ModelConnection>>()
   readonly #cluster: ClusterBudget<ModelConnection>
@@ -88,12 +126,20 @@ class Simulation {
     this.budget = budget
     this.tenantMax = tenantMax
     const clock: Clock = { now: () => new Date(this.nowMs) }
+    const ticks = (): number => this.ticks
+    const watch = {
+      get now(): number {
+        return ticks()
+      },
+      add: (watched: Watched) => this.#watched.add(watched),
+    }
     this.#cluster = new ClusterBudget<ModelConnection>({
-      ...{ clusterId: 'main', budget, tenantMaxConnections: tenantMax, clock },
+      ...{ clusterId: 'main', budget, tenantMaxConnections: tenantMax, clock, watch },
       counters: new RouterCounters(),
       connect: (pool, events) => {
         const connection = new ModelConnection(pool, events)
         this.connections.push(connection)
+        this.#checkOpening(pool.tenantId)
         return connection
       },
       onEmpty: () => {},
@@ -122,12 +168,56 @@ class Simulation {
     )
   }
 
+  /** A plain statement, that shares a connection with others. */
+  plain(tenantId: string): void {
+    const pool = this.#pools.get(tenantId) ?? this.#newPool(tenantId)
+    const text = {
+      sql: '',
+      leavesState: false,
+      shareable: true,
+      repeatable: false,
+      cost: 0,
+      worthNaming: false,
+    }
+    const statement = new Statement(text, [], undefined)
+    this.running += 1
+    this.waiting += 1
+    const done = (): void => {
+      this.running -= 1
+    }
+    statement.promise.then(done, done)
+    this.#cluster.sharing.run(pool, statement, { timeoutMs: 1_000_000 }).then(
+      () => {
+        this.waiting -= 1
+      },
+      () => {
+        this.waiting -= 1
+        done()
+      },
+    )
+  }
+
+  tick(): void {
+    this.ticks += 1
+    for (const watched of this.#watched) if (!watched.onTick(this.ticks)) this.#watched.delete(watched)
+  }
+
   release(which: number, reusable: boolean): void {
     const [slot] = this.held.splice(which % Math.max(1, this.held.length), 1)
     if (slot === undefined) return
     slot.connection.holders -= 1
     slot.connection.reusable &&= reusable
     this.#cluster.release(slot)
+  }
+
+  setTotal(total: number): void {
+    this.budget = total
+    this.#cluster.setTotal(total)
+  }
+
+  cut(): void {
+    this.held.length = 0
+    this.#cluster.cut()
   }
 
   retire(tenantId: string): void {
@@ -138,8 +228,11 @@ class Simulation {
   }
 
   async finish(): Promise<void> {
-    for (let i = 0; i < 1_000 && (this.waiting > 0 || this.held.length > 0); i++) {
+    this.setTotal(Math.max(1, this.budget))
+    for (let i = 0; i < 1_000 && (this.waiting > 0 || this.running > 0 || this.held.length > 0); i++) {
       this.nowMs += 1_000
+      this.tick()
+      for (const connection of this.alive) connection.answer()
       for (const connection of this.alive) {
         if (connection.state === 'opening') connection.succeed()
         else if (connection.closing) connection.end()
@@ -158,21 +251,33 @@ class Simulation {
     }
     await closed
     this.check()
-    if (this.waiting > 0) throw new Error('someone was forgotten')
+    if (this.waiting > 0 || this.running > 0) throw new Error('someone was forgotten')
     if (this.#cluster.stats().permitsUsed !== 0) throw new Error('a permit leaked')
   }
 
   check(): void {
     if (this.problems.length > 0) throw new Error(this.problems.join(', '))
-    const { permitsUsed, waiters } = this.#cluster.stats()
+    const { permitsUsed, waiters, idle, closing } = this.#cluster.stats()
     if (permitsUsed !== this.alive.length)
       throw new Error(`${permitsUsed} permits, ${this.alive.length} connections`)
-    if (permitsUsed > this.budget) throw new Error('over the budget')
-    const most = Math.min(this.tenantMax, Math.max(1, Math.floor(this.budget * 0.75)))
-    const perTenant = Map.groupBy(this.alive, ({ pool }) => pool.tenantId)
-    for (const [, own] of perTenant) if (own.length > most) throw new Error('over the maximum of a tenant')
+    if (permitsUsed - closing > this.budget && idle > 0) throw new Error('idle, although there are too many')
+    if (this.held.some(({ connection }) => connection.closing)) throw new Error('a leased one was closed')
+    if (this.connections.some(({ holders, inFlight }) => holders > 0 && inFlight > 0))
+      throw new Error('a transaction among plain statements')
+    if (this.connections.some(({ inFlight }) => inFlight > mostInFlight))
+      throw new Error('too many in flight')
+    const inFlight = this.alive.reduce((sum, connection) => sum + connection.inFlight, 0)
+    if (inFlight !== this.#cluster.stats().inFlight) throw new Error('statements in flight are not counted')
     if (this.connections.some(({ holders }) => holders > 1)) throw new Error('two holders of one connection')
     if (waiters !== this.waiting) throw new Error(`${waiters} in the queue, ${this.waiting} wait`)
+  }
+
+  /** Whenever one opens, the books are within the budget and the tenant's maximum. */
+  #checkOpening(tenantId: string): void {
+    if (this.alive.length > this.budget) this.problems.push('over the budget')
+    const most = Math.min(this.tenantMax, Math.max(1, Math.floor(this.budget * 0.75)))
+    const own = this.alive.filter(({ pool }) => pool.tenantId === tenantId)
+    if (own.length > most) this.problems.push('over the maximum of a tenant')
   }
 
   #newPool(tenantId: string): TenantPool<ModelConnection> {
@@ -200,6 +305,9 @@ const which = fc.nat(30)
 const reusable = fc.integer({ min: 0, max: 3 }).map((n) => n > 0)
 const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('acquire' as const), tenant: tenants }) },
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant('plain' as const), tenant: tenants }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('answer' as const), which, reusable }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('tick' as const), times: fc.nat(4) }) },
   {
     weight: 4,
     arbitrary: fc.record({ kind: fc.constant('release' as const), which, reusable }),
@@ -211,6 +319,8 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('break' as const), which }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('retire' as const), tenant: tenants }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('later' as const), ms: fc.nat(400) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('total' as const), total: fc.nat(8) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const), sure: fc.nat(9) }) },
 )
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
@@ -221,19 +331,30 @@ const run = (simulation: Simulation, action: Step): void => {
   const opening = alive.filter(({ state }) => state === 'opening')
   const closing = alive.filter((connection) => connection.closing)
   const open = alive.filter((connection) => connection.state === 'open' && !connection.closing)
+  const running = alive.filter(({ inFlight }) => inFlight > 0)
   if (action.kind === 'acquire') simulation.acquire(action.tenant)
-  else if (action.kind === 'release') simulation.release(action.which, action.reusable)
+  else if (action.kind === 'plain') simulation.plain(action.tenant)
+  else if (action.kind === 'tick') for (let i = 0; i < action.times; i++) simulation.tick()
+  else if (action.kind === 'answer') {
+    const connection = pick(running, action.which)
+    if (connection === undefined) return
+    connection.reusable &&= action.reusable
+    connection.answer()
+  } else if (action.kind === 'release') simulation.release(action.which, action.reusable)
   else if (action.kind === 'succeed') pick(opening, action.which)?.succeed()
   else if (action.kind === 'fail') pick(opening, action.which)?.fail()
   else if (action.kind === 'end') pick(closing, action.which)?.end()
   else if (action.kind === 'die') pick(alive, action.which)?.end()
   else if (action.kind === 'break') pick(open, action.which)?.break()
   else if (action.kind === 'retire') simulation.retire(action.tenant)
-  else simulation.nowMs += action.ms
+  else if (action.kind === 'total') simulation.setTotal(action.total)
+  else if (action.kind === 'cut') {
+    if (action.sure === 0) simulation.cut()
+  } else simulation.nowMs += action.ms
 }
 
 t.test(
-  'in every sequence of opening, failing, closing, dying and stealing, permits are the connections',
+  'in every sequence of opening, failing, closing, dying, stealing and changed totals, permits are the connections',
   async () => {
     await fc.assert(
       fc.asyncProperty(

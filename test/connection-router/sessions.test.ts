@@ -26,7 +26,7 @@ const sessionState = async (db: Db): Promise<unknown> => {
     current_setting('app.secret', true) as secret, (select count(*) from pg_class where relname = 'leftover') as temp,
     (select count(*) from pg_listening_channels()) as channels, current_setting('statement_timeout') as timeout,
     (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks,
-    (select count(*) from pg_prepared_statements) as prepared, (select count(*) from pg_cursors) as cursors,
+    (select count(*) from pg_prepared_statements where from_sql) as prepared, (select count(*) from pg_cursors) as cursors,
     current_setting('transaction_isolation') as isolation`.execute(db)
   return rows[0]
 }

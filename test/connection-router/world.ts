@@ -9,7 +9,10 @@ import {
   type ConnectionRouterOptions,
 } from '../../src/connection-router/connection-router.ts'
 import type { PlacedTenant, TenantPlacement } from '../../src/connection-router/directory.ts'
-import { startEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
+import {
+  type EmbeddedPostgres,
+  startEmbeddedPostgres,
+} from '../../src/embedded-postgres/embedded-postgres.ts'
 import { randomSecret } from '../../src/kernel/crypto.ts'
 import { databaseName } from '../../src/kernel/ids.ts'
 import { createLogger } from '../../src/kernel/log.ts'
@@ -21,6 +24,7 @@ export type TestRouter = ConnectionRouter<TestSchema>
 /** A real server with tenant databases, each with a table `canary` that holds the tenant's id. */
 export type World = {
   readonly tenants: readonly PlacedTenant[]
+  readonly server: Pick<EmbeddedPostgres, 'master' | 'superuser'>
   /** What the master would answer. A test changes it and calls `invalidate`. */
   readonly master: Map<string, TenantPlacement>
   readonly findTenant: (tenantId: string) => Promise<TenantPlacement | undefined>
@@ -81,6 +85,7 @@ export const startWorld = async (t: Test, tenantCount: number): Promise<World> =
   const routers: TestRouter[] = []
   const world: World = {
     tenants,
+    server,
     master,
     findTenant: async (tenantId) => master.get(tenantId),
     admin: query,

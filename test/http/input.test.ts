@@ -106,6 +106,70 @@ t.test('other spellings of a guarded path never reach its handler', async (t) =>
   }
 })
 
+t.test('an id in another spelling is refused like any other text', async (t) => {
+  const { token } = await newTenant()
+  const id = 'urn:uuid:018f0000-0000-7000-8000-000000000000'
+  for (const [method, body] of [
+    ['GET', undefined],
+    ['PATCH', { name: 'x' }],
+    ['DELETE', undefined],
+  ] as const) {
+    const answer = await call(method, `/api/projects/${id}`, { token, body })
+    t.match(answer.body, { status: 400, code: 'validation_failed' }, method)
+  }
+  const answer = await call('POST', '/api/projects', { token, body: { name: 'x', workspaceId: id } })
+  t.match(answer.body, { status: 400, code: 'validation_failed' })
+})
+
+t.test('a body that is no UTF-8 is refused, not mended', async (t) => {
+  const { token } = await newTenant()
+  const body = Buffer.concat([Buffer.from('{"name":"'), Buffer.from([0xff]), Buffer.from('"}')])
+  const headers = { 'content-type': 'application/json' }
+  const answer = await call('POST', '/api/projects', { token, headers, body })
+  t.match(answer.body, { status: 400, code: 'validation_failed', detail: /UTF-8/ })
+})
+
+t.test('a type without a body is no body', async (t) => {
+  const { token } = await newTenant()
+  const headers = { 'content-type': 'application/json' }
+  const id = '018f0000-0000-7000-8000-000000000000'
+  t.match((await call('DELETE', `/api/projects/${id}`, { token, headers })).body, { code: 'not_found' })
+  t.match((await call('POST', '/api/projects', { token, headers, body: '' })).body, { status: 400 })
+  t.equal((await call('POST', '/auth/logout', { token, headers, body: '' })).status, 204)
+})
+
+t.test('what is refused before any route is refused like everything else', async (t) => {
+  const { token } = await newTenant()
+  for (const path of ['/%zz', '/api/projects/%ff', `/api/projects/${'a'.repeat(200)}`]) {
+    const { headers, body } = await call('GET', path, { token })
+    t.match(headers, { 'content-type': /^application\/problem\+json/, 'cache-control': 'no-store' }, path)
+    t.match(body, { status: 400, code: 'validation_failed', requestId: headers['x-request-id'] }, path)
+  }
+})
+
+t.test('what is no HTTP is answered as a problem too', async (t) => {
+  const post = 'POST /auth/login HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n'
+  for (const [text, code] of [
+    ['NONSENSE\r\n\r\n', 'validation_failed'],
+    [`${post}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`, 'validation_failed'],
+    [`${post}content-length: 5\r\ncontent-length: 6\r\n\r\nabcde`, 'validation_failed'],
+    [`GET / HTTP/1.1\r\nhost: a\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, 'headers_too_large'],
+  ] as const) {
+    const answer = await raw(text)
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    t.match(head, /content-type: application\/problem\+json/)
+    const problem: unknown = JSON.parse(body)
+    t.match(problem, { code, requestId: /^\S{36}$/ })
+    t.match(head, `x-request-id: ${(problem as { requestId: string }).requestId}`)
+  }
+})
+
+t.test('a whole request has a time limit, not only its headers', async (t) => {
+  // Node takes the longer of the two for the whole request, whichever name it has.
+  const { headersTimeout, requestTimeout } = app.server
+  t.ok(headersTimeout > 0 && headersTimeout < requestTimeout && requestTimeout <= 15_000)
+})
+
 t.test('broken requests get a clean answer', async (t) => {
   t.match(await get('/%zz'), /^HTTP\/1\.1 4\d\d /)
   t.match(
@@ -125,6 +189,19 @@ t.test('x-forwarded headers of a stranger change nothing', async (t) => {
   t.not(answer.headers['x-request-id'], 'mine')
   const context = await call('GET', '/auth/context', { token: String(answer.body.accessToken) })
   t.match(context.body, { session: { address: '127.0.0.1' } })
+})
+
+t.test('the list of mistakes is short, however many there are', async (t) => {
+  const body = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`field${i}`, 1]))
+  const answer = await call('POST', '/auth/login', { body })
+  t.equal((answer.body.errors as unknown as unknown[]).length, 20)
+})
+
+t.test('no answer is to be kept or guessed at by a browser', async (t) => {
+  for (const path of ['/', '/auth/context', '/nowhere', '/%zz']) {
+    const { headers } = await call('GET', path)
+    t.match(headers, { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }, path)
+  }
 })
 
 t.test('every answer carries its request id, errors in the body too', async (t) => {

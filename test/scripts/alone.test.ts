@@ -89,6 +89,11 @@ t.test('--no-wait leaves a tenant to the workers, and a place that nobody has is
   const mars = await freehold('tenant', 'create', 'mars', ...wishes, '--region', 'mars')
   t.equal(mars.code, 1)
   t.match(mars.stderr, /No server takes tenants .* region mars/)
+  const elsewhere = await freehold('tenant', 'create', 'elsewhere', ...wishes, '--cluster', 'elsewhere')
+  t.equal(elsewhere.code, 1)
+  t.match(elsewhere.stderr, /No open server of the name elsewhere/)
+  const here = await freehold('tenant', 'create', 'here', ...wishes, '--cluster', 'default', '--json')
+  t.match(JSON.parse(here.stdout), { cluster: 'default', status: 'active' })
 })
 
 t.test('list gives all in a table, and page by page', async (t) => {

@@ -1,4 +1,5 @@
-import { access } from 'node:fs/promises'
+import { access, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { newDataDir, serversOf, snapshot } from '../embedded-postgres/helpers.ts'
 import { clientOf } from './client.ts'
@@ -69,4 +70,27 @@ t.test('another MASTER_KEY than the one before is refused in one line, and nothi
   const login = { email: 'admin@freehold.local', password: adminPassword }
   t.match(await clientOf(address).call('POST', '/auth/login', login), { status: 200 })
   await next.end('SIGINT')
+})
+
+t.test('a master key that is lost is asked for in one line, and no other one is made', async (t) => {
+  const dataDir = await newDataDir(t)
+  const first = startFreehold(t, dataDir)
+  await first.ready
+  await first.end('SIGINT')
+  const keyFile = join(dataDir, 'master.key')
+  const key = await readFile(keyFile, 'utf8')
+  await rm(keyFile)
+
+  const without = startFreehold(t, dataDir)
+  t.same(await without.ended, { code: 1, signal: null })
+  t.match(without.errors(), [
+    /^freehold: the master key is not in .*; restore master\.key from a backup, or set MASTER_KEY$/,
+  ])
+  t.equal(without.errors().length, 1)
+  await t.rejects(access(keyFile), { code: 'ENOENT' })
+  t.same(await serversOf(dataDir), [])
+
+  const given = startFreehold(t, dataDir, { env: { MASTER_KEY: key.trim() } })
+  t.match(await clientOf((await given.ready).address).call('GET', '/health/ready'), { status: 200 })
+  await given.end('SIGINT')
 })

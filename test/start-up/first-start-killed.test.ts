@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { findRunningEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
 import { newDataDir, query, refusal, until } from '../embedded-postgres/helpers.ts'
+import { randomFrom, seedOfRun } from '../helpers/random.ts'
 import { signIn } from './client.ts'
 import { type Freehold, startFreehold } from './process.ts'
-import { randomFrom, seedOfRun } from './random.ts'
 
 /** The platform admins in the master, read behind Freehold's back; undefined while there is no such table. */
 const platformAdmins = async (dataDir: string): Promise<unknown[] | undefined> => {

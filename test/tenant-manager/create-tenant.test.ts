@@ -1,7 +1,9 @@
 import { sql } from 'kysely'
 import t from 'tap'
+import { newId } from '../../src/kernel/ids.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { findPlacement } from '../../src/master/placement.ts'
+import { openProvisioner, sealProvisioner } from '../../src/master/secrets.ts'
 import { startWorker } from '../../src/worker.ts'
 import { connectTo, refusalOf, startTestPostgres } from '../helpers/postgres.ts'
 import { startLandlord } from '../helpers/tenant-manager.ts'
@@ -230,4 +232,42 @@ t.test('only a database that was given up is erased, with its sessions, roles an
     undefined,
   )
   await manager.eraseDatabase(row.id)
+})
+
+t.test('a named cluster is kept to, with a spare and without one, and must be there', async (t) => {
+  const id = newId()
+  const original = await master.db.selectFrom('clusters').selectAll().executeTakeFirstOrThrow()
+  // A second cluster at the same address, sealed for its own row: enough to tell whose database it is.
+  const provisioner = sealProvisioner(
+    landlord.box,
+    id,
+    openProvisioner(landlord.box, original.id, original.provisioner),
+  )
+  await master.db
+    .insertInto('clusters')
+    .values({ ...original, id, name: 'second', provisioner })
+    .execute()
+  const clusterOf = async (tenantId: string) => {
+    const row = await master.db
+      .selectFrom('tenants')
+      .innerJoin('databases', 'databases.id', 'tenants.database_id')
+      .select('databases.cluster_id')
+      .where('tenants.id', '=', tenantId)
+      .executeTakeFirst()
+    return row?.cluster_id
+  }
+  const pending = await createTenant({ cluster: 'second' })
+  t.match(pending, { status: 'pending' }, 'no spare is there yet, and one elsewhere does not count')
+  await manager.provisionTenant(pending.id)
+  t.equal(await clusterOf(pending.id), id)
+  await manager.refillSpares()
+  for (const [cluster, expected] of [
+    ['second', id],
+    ['default', original.id],
+  ] as const) {
+    const tenant = await createTenant({ cluster })
+    t.equal(tenant.status, 'active')
+    t.equal(await clusterOf(tenant.id), expected)
+  }
+  await t.rejects(createTenant({ cluster: 'third' }), { code: 'validation_failed', message: /third/ })
 })

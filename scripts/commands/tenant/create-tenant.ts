@@ -13,6 +13,7 @@ export type TenantWishes = {
   adminEmail: string
   plan: string
   region?: string
+  cluster?: string
   tier: 'shared' | 'dedicated' | 'external'
   /** Whether to stay until the tenant has its database. */
   wait: boolean

@@ -15,6 +15,7 @@ export const addTenantCreate = (parent: Command): void => {
     .requiredOption('--admin-email <email>', 'the person with an account who becomes its Admin', email)
     .option('--plan <plan>', 'its plan', line(63), 'free')
     .option('--region <region>', 'where its database shall be (default: wherever there is room)', line(63))
+    .option('--cluster <name>', 'the server its database shall be on (default: any that has room)', line(63))
     .addOption(
       new Option('--tier <tier>', 'how much of a server is its own')
         .choices(['shared', 'dedicated', 'external'])

@@ -21,10 +21,20 @@ const run = async ({ name, check }: ReadyCheck): Promise<ReadyPart> => {
   }
 }
 
-/** Asks every part at once. While `isStopping` holds, the node is not ready whatever its parts say. */
-export const createReadiness =
-  (checks: readonly ReadyCheck[], isStopping: () => boolean): (() => Promise<ReadyPart[]>) =>
-  async () => {
-    const parts = await Promise.all(checks.map(run))
+/**
+ * Asks every part at once. Whoever asks meanwhile gets the same answer: anybody may ask, so a flood must not reach the
+ * databases. While `isStopping` holds, the node is not ready whatever its parts say.
+ */
+export const createReadiness = (
+  checks: readonly ReadyCheck[],
+  isStopping: () => boolean,
+): (() => Promise<ReadyPart[]>) => {
+  let asking: Promise<ReadyPart[]> | undefined
+  return async () => {
+    asking ??= Promise.all(checks.map(run)).finally(() => {
+      asking = undefined
+    })
+    const parts = await asking
     return isStopping() ? [{ name: 'process', ok: false, detail: 'stopping' }, ...parts] : parts
   }
+}

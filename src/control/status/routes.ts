@@ -21,6 +21,7 @@ export type StatusDeps = {
 
 const tags = ['Status']
 const loopback = /^(127\.|::1$|::ffff:127\.)/
+const forwarding = ['forwarded', 'via', 'x-forwarded-for', 'x-real-ip']
 
 const links = {
   documentation: '/docs',
@@ -33,7 +34,9 @@ const links = {
 const refuseStranger = (request: FastifyRequest, token: string | undefined): void => {
   const sent = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1]
   if (token !== undefined && sent !== undefined && sameBytes(sha256(sent), sha256(token))) return
-  if (sent === undefined && loopback.test(request.ip)) return
+  // What a proxy on this machine hands on comes from loopback too, but not from here.
+  const handedOn = forwarding.some((name) => request.headers[name] !== undefined)
+  if (sent === undefined && loopback.test(request.ip) && !handedOn) return
   throw new AppError('unauthenticated', 'Metrics are for loopback, or for the bearer of METRICS_TOKEN.')
 }
 

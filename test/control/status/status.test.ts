@@ -80,4 +80,9 @@ t.test('metrics are for loopback and for the bearer of the token', async (t) => 
   t.equal((await get('203.0.113.7', 'Bearer wrong')).statusCode, 401)
   t.equal((await get('127.0.0.1', 'Bearer wrong')).statusCode, 401)
   t.equal((await get('203.0.113.7', 'Bearer a-token-for-metrics')).statusCode, 200)
+  for (const name of ['x-forwarded-for', 'forwarded', 'via', 'x-real-ip']) {
+    const headers = { [name]: '127.0.0.1' }
+    const { statusCode } = await app.inject({ url: '/metrics', remoteAddress: '127.0.0.1', headers })
+    t.equal(statusCode, 401, `handed on by a proxy beside us: ${name}`)
+  }
 })

@@ -124,3 +124,78 @@ t.test("a tenant's settings are read from its own database, and nowhere in the m
   const { body } = await call('GET', `/tenants/${member.slug}`, { token: member.token })
   t.match(body, { settings: { colour: 'canary-yellow' } })
 })
+
+const spoiled = [
+  "update settings set settings = '[1]', metadata = '\"x\"'",
+  'delete from settings',
+  'alter table settings rename to lost',
+]
+for (const sql of spoiled) {
+  t.test(`a tenant whose settings are spoiled keeps nobody out: ${sql}`, async (t) => {
+    const { tenantId, slug, token, email, password } = await newTenant()
+    await freehold.asSuperuser(tenantId, sql)
+    const tenant = { slug, settings: null, metadata: null }
+    t.match((await call('GET', '/tenants', { token })).body, { data: [tenant] })
+    t.match((await call('GET', '/auth/context', { token })).body, { tenant, role: 'Admin' })
+    t.match((await call('POST', '/auth/login', { body: { email, password } })).body, { tenant })
+  })
+}
+
+t.test('a deleted tenant is gone: from the lists, by id, and from the place of a session', async (t) => {
+  const { token, tenantId } = await newTenant()
+  const set = (status: 'active' | 'suspended' | 'deleted') =>
+    service.master.db.updateTable('tenants').set({ status }).where('id', '=', tenantId).execute()
+  await set('suspended')
+  t.match((await call('GET', '/auth/context', { token })).body, {
+    tenant: null,
+    role: null,
+    permissions: [],
+    tenants: [{ status: 'suspended' }],
+  })
+  t.match((await call('GET', `/tenants/${tenantId}`, { token })).body, {
+    status: 'suspended',
+    settings: null,
+  })
+  await set('deleted')
+  t.strictSame((await call('GET', '/tenants', { token })).body.data, [])
+  t.match((await call('GET', '/auth/context', { token })).body, { tenant: null, role: null, tenants: [] })
+  for (const path of ['', '/status']) {
+    const { body } = await call('GET', `/tenants/${tenantId}${path}`, { token })
+    t.match(body, { status: 410, code: 'gone' })
+  }
+  await set('active')
+})
+
+t.test('who is not an active member sees nothing of the tenant and may do nothing in it', async (t) => {
+  const admin = await newTenant()
+  const member = await freehold.join(admin, 'Writer')
+  const { token, personId } = member
+  for (const status of ['inactive', 'pending'] as const) {
+    await service.master.db
+      .updateTable('memberships')
+      .set({ status })
+      .where('person_id', '=', personId)
+      .execute()
+    service.grants.forget(`membership:${admin.tenantId}:${personId}`)
+    t.strictSame((await call('GET', '/tenants', { token })).body.data, [], status)
+    t.match((await call('GET', `/tenants/${admin.slug}`, { token })).body, { code: 'not_found' })
+    t.match((await call('GET', '/api/projects', { token })).body, { code: 'forbidden' })
+    t.match((await call('GET', '/auth/context', { token })).body, { tenant: null, tenants: [] })
+  }
+})
+
+t.test('who made an account and who made a tenant is in the audit log, with the request', async (t) => {
+  const { personId, tenantId } = await newTenant()
+  const entries = await service.master.db
+    .selectFrom('audit_log')
+    .select(['action', 'actor_kind', 'actor_id', 'entity_id', 'address', 'request_id'])
+    .where('actor_id', '=', personId)
+    .where('action', 'in', ['person.registered', 'tenant.created'])
+    .orderBy('id')
+    .execute()
+  const who = { actor_kind: 'person', actor_id: personId, address: '127.0.0.1', request_id: String }
+  t.match(entries, [
+    { ...who, action: 'person.registered', entity_id: personId },
+    { ...who, action: 'tenant.created', entity_id: tenantId },
+  ])
+})

@@ -1,0 +1,84 @@
+import type { PostgresAddress } from '../kernel/postgres-address.ts'
+import { type CancelKey, requestCancel, serverAnswers } from './doorbell.ts'
+import type { RouterCounters } from './stats.ts'
+import { flush } from './wire/messages.ts'
+import type { Pipeline } from './wire/pipeline.ts'
+import { ticksIn } from './wire/watch.ts'
+
+/** A statement that nobody waits for any more is left alone for this long: most are done before a cancel arrives. */
+const cancelAfterTicks = ticksIn(100)
+const cancelMs = 3_000
+/** Silence with a statement in flight before we ask whether the server is still there, and how long it may think. */
+const silenceTicks = ticksIn(1_200)
+const probeMs = 1_200
+/** The server itself ends statements at their timeout. Who is still silent so long after that is gone. */
+const graceMs = 2_000
+
+/** What the overseer may do to the connection it looks after. */
+export type Overseen = Readonly<{
+  address: PostgresAddress
+  statementTimeoutMs: number
+  pipeline: Pipeline
+  counters: RouterCounters
+  /** Known after the login. */
+  cancelKey(): CancelKey | undefined
+  /** No new statements from now on, and closed when those in flight are done. */
+  spoil(): void
+  write(bytes: Buffer): void
+  die(cause: unknown): void
+}>
+
+/** Looks after the statements in flight on one connection: cancels what nobody waits for, notices a server that is gone. */
+export class Overseer {
+  readonly #connection: Overseen
+  #cancelled = false
+  /** The tick of the last probe. */
+  #probedAt = 0
+
+  constructor(connection: Overseen) {
+    this.#connection = connection
+  }
+
+  /** To be called every tick while something is in flight. */
+  onTick(tick: number): void {
+    const { pipeline, address, statementTimeoutMs, die } = this.#connection
+    const { head, heardAt } = pipeline
+    if (head?.owner?.aborted === true && tick - head.headSince >= cancelAfterTicks) this.#cancelAlone()
+    // A unix socket ends with its server.
+    const silent = tick - Math.max(heardAt, this.#probedAt)
+    if (silent >= silenceTicks && !address.host.startsWith('/')) this.#probe(tick)
+    if (tick - heardAt >= ticksIn(statementTimeoutMs + graceMs)) {
+      die(new Error('the server is silent past the statement timeout'))
+    }
+  }
+
+  /**
+   * Cancels the statement in flight when it is the only one, so that nobody else's can be hit. The connection takes no
+   * other ones from then on, because the request may arrive late.
+   */
+  #cancelAlone(): void {
+    const { pipeline, address, counters, cancelKey, spoil } = this.#connection
+    spoil()
+    const key = cancelKey()
+    if (this.#cancelled || pipeline.inFlight > 1 || key === undefined) return
+    this.#cancelled = true
+    counters.cancels += 1
+    // In vain is no harm: the statement then ends by itself.
+    requestCancel(address, key, cancelMs).catch(() => {})
+  }
+
+  /**
+   * A server that was restarted answers our bytes with a reset; one that can't be reached does not answer a new
+   * connection either. A server that is there and silent is just busy with a long statement.
+   */
+  #probe(tick: number): void {
+    const { pipeline, address, counters, write, die } = this.#connection
+    this.#probedAt = tick
+    write(flush)
+    serverAnswers(address, probeMs).catch((error: unknown) => {
+      if (pipeline.heardAt > tick || pipeline.inFlight === 0) return
+      counters.halfOpen += 1
+      die(error)
+    })
+  }
+}

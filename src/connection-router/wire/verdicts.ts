@@ -1,0 +1,28 @@
+import pg from 'pg'
+import type { Statement } from './statement.ts'
+
+/**
+ * True when a prepared statement was refused because it is out of date: its result would have another shape after a
+ * migration (RevalidateCachedQuery), or the server does not have it any more (FetchPreparedStatement). It did not run.
+ * Told by the routine's name: the sentences are translated.
+ */
+export const isStale = ({ error, named }: Pick<Statement, 'error' | 'named'>): boolean =>
+  named !== undefined &&
+  error instanceof pg.DatabaseError &&
+  ((error.code === '0A000' && error.routine === 'RevalidateCachedQuery') ||
+    (error.code === '26000' && error.routine === 'FetchPreparedStatement'))
+
+/** Said by the server when an administrator or another session's crash ended this one: not this statement's doing. */
+const innocent = new Set(['57P01', '57P02'])
+
+/**
+ * True when a read that was in flight as its connection died may be tried again: no part of an answer has come, and it
+ * is not what killed the connection. Of the oldest that is only known when the server has said so; those behind it had
+ * not begun.
+ */
+export const mayRunAgain = (statement: Statement, oldest: boolean, cause: unknown): boolean => {
+  if (!statement.rescuable || statement.owner === undefined || statement.sent > 1) return false
+  if (statement.rows.length > 0) return false
+  if (!oldest) return true
+  return cause instanceof pg.DatabaseError && innocent.has(cause.code ?? '')
+}

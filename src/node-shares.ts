@@ -1,0 +1,70 @@
+import { hostname } from 'node:os'
+import type { ConnectionRouter } from './connection-router/connection-router.ts'
+import { ShareLease } from './connection-router/share-lease.ts'
+import type { Config } from './kernel/config.ts'
+import type { Logger } from './kernel/log.ts'
+import type { PostgresAddress } from './kernel/postgres-address.ts'
+import { openNodeLink } from './master/nodes.ts'
+import type { ServerProbe } from './tenant-manager/probe-server.ts'
+import { version } from './version.ts'
+
+/** How long a node may use its shares without a word from the master; as long, a killed node's shares are nobody's. */
+const ownLeaseMs = 6_000
+
+/** For operators with psql, backups and monitoring. */
+const operatorConnections = 10
+
+/**
+ * What every node takes for itself on the server that holds the master: its master pool (12), the provisioner (4), and
+ * one each for the change feed, the register of nodes and the locks.
+ */
+const connectionsPerNode = 19
+
+/** An idle server process takes 2 to 3 MB: this many take a gigabyte. Who has more memory sets CONNECTION_BUDGET. */
+const largestBudget = 400
+
+/**
+ * The connections that all nodes together may have on the server beside the master: what the operator says, or what the
+ * server has for ordinary roles without what others need; then each node takes `perNode` of them for itself.
+ */
+export const connectionBudget = (
+  { connectionBudget: given }: Pick<Config, 'connectionBudget'>,
+  { maxConnections, reservedConnections }: Pick<ServerProbe, 'maxConnections' | 'reservedConnections'>,
+): { budget: number; perNode: number } => {
+  if (given !== undefined) return { budget: given, perNode: 0 }
+  const free = maxConnections - reservedConnections - operatorConnections
+  return { budget: Math.max(1, Math.min(largestBudget, free)), perNode: connectionsPerNode }
+}
+
+export type NodeSharesOptions = {
+  id: string
+  config: Pick<Config, 'role'>
+  master: PostgresAddress
+  /** How long the lease lasts without a renewal; 6 s. The same on every node. */
+  leaseMs?: number
+  log: Logger
+  router: () => Pick<ConnectionRouter<unknown>, 'permitsUsed' | 'setShare' | 'cut'>
+}
+
+/** This node's lease on its shares of every cluster's budget. It begins with `open`. */
+export const createNodeShares = ({
+  id,
+  config,
+  master,
+  leaseMs = ownLeaseMs,
+  log,
+  router,
+}: NodeSharesOptions): ShareLease => {
+  // A worker runs no handlers: it takes nothing from those that do.
+  const routes = config.role !== 'worker'
+  const link = openNodeLink(master, { id, role: config.role, version, host: hostname(), routes }, leaseMs)
+  return new ShareLease({
+    renew: link.renew,
+    leave: link.leave,
+    leaseMs,
+    inUse: (clusterId) => router().permitsUsed(clusterId),
+    onShare: (clusterId, share) => router().setShare(clusterId, share),
+    onLost: () => router().cut(),
+    log,
+  })
+}

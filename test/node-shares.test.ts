@@ -1,0 +1,20 @@
+import t from 'tap'
+import { connectionBudget } from '../src/node-shares.ts'
+
+t.test('an operator’s CONNECTION_BUDGET is the whole, for tenants alone', async (t) => {
+  t.same(connectionBudget({ connectionBudget: 25 }, { maxConnections: 100, reservedConnections: 3 }), {
+    budget: 25,
+    perNode: 0,
+  })
+})
+
+t.test(
+  'without one it is what the server has, without its reserve, operators and the nodes themselves',
+  async (t) => {
+    const budgetOf = (maxConnections: number) =>
+      connectionBudget({ connectionBudget: undefined }, { maxConnections, reservedConnections: 3 })
+    t.same(budgetOf(100), { budget: 87, perNode: 19 })
+    t.same(budgetOf(2_000), { budget: 400, perNode: 19 })
+    t.same(budgetOf(10), { budget: 1, perNode: 19 }, 'never none')
+  },
+)
