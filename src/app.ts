@@ -68,6 +68,7 @@ export const buildApp = async (
     passwords: service.passwords,
     tokens,
     accessTokenSeconds: config.accessTokenSeconds,
+    signUpOpen: config.signUp === 'open',
     manager: service.manager,
     readSettings: settingsReader(service),
   }

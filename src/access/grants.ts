@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { CachedLookup } from '../kernel/cached-lookup.ts'
+import type { TenantStatus } from '../kernel/tenant-status.ts'
 import type { MasterDb } from '../master/master.ts'
 import { expandPermissions, type Permission } from './catalogue.ts'
 
@@ -14,7 +15,7 @@ export type LiveSession = Readonly<{
 /** What a person holds in a tenant right now. */
 export type Grant = Readonly<{
   tenantId: string
-  tenantStatus: 'pending' | 'active' | 'suspended' | 'deleted'
+  tenantStatus: TenantStatus
   role: string
   permissions: ReadonlySet<Permission>
 }>

@@ -13,7 +13,7 @@ import { PoolRetired, type WaitLimits } from './waiter.ts'
 import type { Statement } from './wire/statement.ts'
 import { Watch } from './wire/watch.ts'
 
-export type { Lease, LeaseOptions } from './lease.ts'
+export type { LazySignal, Lease, LeaseOptions } from './lease.ts'
 export type { ConnectionRouterOptions } from './router-options.ts'
 
 /** Leases out at `close` get this long to be given back. */
@@ -84,7 +84,7 @@ export class ConnectionRouter<Schema> {
    */
   async lease(tenantId: string, options?: LeaseOptions): Promise<Lease<Schema>> {
     this.#assertOpen()
-    options?.signal?.throwIfAborted()
+    if (options?.signal?.aborted) throw options.signal.reason
     const take = (pool: TenantPool<TenantConnection>): LeaseHold => {
       this.#assertOpen()
       return new LeaseHold(this.#owner, pool, this.#now(), options)

@@ -1,6 +1,7 @@
 import { CachedLookup } from '../kernel/cached-lookup.ts'
 import { AppError } from '../kernel/errors.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
+import { refusalOfStatus } from '../kernel/tenant-status.ts'
 
 /** A tenant that holds a database: where it is, and how its own role logs in there. */
 export type PlacedTenant = Readonly<{
@@ -32,19 +33,10 @@ const placementTtlMs = 60_000
 const unknownTtlMs = 5_000
 const maxUnknown = 10_000
 
-const sentences = {
-  pending: ['tenant_not_ready', 'The tenant is still being set up. Try again in a moment.'],
-  suspended: ['tenant_suspended', 'The tenant is suspended. Ask its operator to resume it.'],
-  deleted: ['gone', 'The tenant was deleted.'],
-} as const
-
 /** Why this tenant's database may not be used now; undefined when it may. */
 export const refusal = (known: KnownPlacement | undefined): AppError | undefined => {
   if (known === undefined) return new AppError('not_found', 'There is no such tenant.')
-  const { status } = known.placement
-  if (status === 'active') return undefined
-  const [code, detail] = sentences[status]
-  return new AppError(code, detail)
+  return refusalOfStatus(known.placement.status)
 }
 
 const identityOf = (placement: TenantPlacement): string =>

@@ -18,12 +18,19 @@ export type Lease<Schema> = {
   release(): void
 }
 
+/** Like an AbortSignal, which it becomes only when someone has to wait: making one costs as much as a lease. */
+export type LazySignal = {
+  readonly aborted: boolean
+  readonly reason: unknown
+  toSignal(): AbortSignal
+}
+
 export type LeaseOptions = Readonly<{
   /**
    * Aborted when nobody waits for the work any more: waits end, further statements are refused with its reason, and
    * what runs on the server is cancelled where that can't hit anyone else.
    */
-  signal?: AbortSignal | undefined
+  signal?: AbortSignal | LazySignal | undefined
 }>
 
 /** What a lease needs of the router. */
@@ -49,7 +56,7 @@ export class LeaseHold implements ConnectionSource, Holder {
   readonly signal = undefined
   overdue = false
   readonly #owner: LeaseOwner
-  readonly #signal: AbortSignal | undefined
+  readonly #signal: AbortSignal | LazySignal | undefined
   #released = false
   /** Aborted when the lease ends; made when someone waits, because it costs more than all the rest of a lease. */
   #end: AbortController | undefined
@@ -176,7 +183,9 @@ export class LeaseHold implements ConnectionSource, Holder {
 
   #untilTheEnd(signal: AbortSignal | undefined): AbortSignal {
     this.#end ??= new AbortController()
-    const signals = [this.#end.signal, this.#signal, signal].filter((s) => s !== undefined)
+    const own =
+      this.#signal !== undefined && 'toSignal' in this.#signal ? this.#signal.toSignal() : this.#signal
+    const signals = [this.#end.signal, own, signal].filter((s) => s !== undefined)
     return signals.length === 1 ? this.#end.signal : AbortSignal.any(signals)
   }
 }

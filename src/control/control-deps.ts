@@ -14,6 +14,8 @@ export type ControlDeps = {
   passwords: Passwords
   tokens: AccessTokens
   accessTokenSeconds: number
+  /** Whether anybody may make an account. */
+  signUpOpen: boolean
   manager: TenantManager
   readSettings: ReadTenantSettings
 }

@@ -2,10 +2,13 @@ import { finished, Readable } from 'node:stream'
 import type { FastifyRequest, onRequestHookHandler, RouteHandlerMethod } from 'fastify'
 import type { Permission } from '../access/catalogue.ts'
 import type { Grant, Grants } from '../access/grants.ts'
+import type { LazySignal } from '../connection-router/connection-router.ts'
 import type { TenantDb } from '../connection-router/tenant-db.ts'
 import { AppError } from '../kernel/errors.ts'
+import { refusalOfStatus } from '../kernel/tenant-status.ts'
 import type { AccessRule } from './access-rules.ts'
 import type { App } from './app.ts'
+import { ClientSignal } from './client-signal.ts'
 import { type Authenticate, type Caller, callerOf, type Identity } from './identity.ts'
 
 const identityKey = 'freeholdIdentity'
@@ -42,24 +45,11 @@ export const tenantScopeOf = <Schema>(request: FastifyRequest): TenantScope<Sche
   }
 }
 
-/** Throws unless the grant is for a tenant that can be worked in. */
-const refuseClosedTenant = (grant: Grant): void => {
-  switch (grant.tenantStatus) {
-    case 'active':
-      return
-    case 'pending':
-      throw new AppError('tenant_not_ready', 'The tenant is still being built; try again in a few seconds.')
-    case 'suspended':
-      throw new AppError('tenant_suspended', 'This tenant is suspended; ask its operator.')
-    case 'deleted':
-      throw new AppError('gone', 'This tenant was deleted.')
-  }
-}
-
 /** Throws unless the person, with what they hold in the token's tenant, may do what the rule names. */
 const checkGrant = (grant: Grant | undefined, permission: Permission): Grant => {
   if (grant === undefined) throw new AppError('forbidden', 'You are not an active member of this tenant.')
-  refuseClosedTenant(grant)
+  const closed = refusalOfStatus(grant.tenantStatus)
+  if (closed !== undefined) throw closed
   if (!grant.permissions.has(permission)) {
     throw new AppError('forbidden', `Your role ${grant.role} does not have the permission ${permission}.`)
   }
@@ -114,7 +104,7 @@ export const createGuards = (
   deps: {
     authenticate: Authenticate
     grants: Grants
-    lease: (tenantId: string, options: { signal: AbortSignal }) => Promise<TenantLease>
+    lease: (tenantId: string, options: { signal: LazySignal }) => Promise<TenantLease>
   },
 ): Guards => {
   for (const key of [identityKey, grantKey, leaseKey]) app.decorateRequest(key, null)
@@ -134,8 +124,8 @@ export const createGuards = (
       async function withTenant(request, reply) {
         const grant = request.getDecorator<Grant | null>(grantKey)
         if (grant === null) throw new Error('a tenant handler ran without its guard')
-        // Aborted when the client hangs up, and when the handler has taken too long.
-        const lease = await deps.lease(grant.tenantId, { signal: request.signal })
+        const client = new ClientSignal(reply.raw)
+        const lease = await deps.lease(grant.tenantId, { signal: client })
         request.setDecorator(leaseKey, lease)
         let streaming = false
         try {
@@ -145,6 +135,10 @@ export const createGuards = (
             finished(answer, () => lease.release())
           }
           return answer
+        } catch (error) {
+          if (!client.aborted) throw error
+          // Nobody is there to be told, and it is no fault of ours.
+          return reply.hijack()
         } finally {
           if (!streaming) lease.release()
         }

@@ -20,6 +20,8 @@ export type Config = Readonly<{
   /** 32 bytes; `undefined`: made once and kept under `dataDir` (embedded only). */
   masterKey: Buffer | undefined
   accessTokenSeconds: number
+  /** Who may make an account: anybody, the invited (nobody yet: there are no invitations in this release), or nobody. */
+  signUp: 'open' | 'invited' | 'closed'
   admin: Readonly<{ email: string; password: string | undefined }>
   /** Server connections that one cluster may receive for tenants from all nodes; `undefined`: from its `max_connections`. */
   connectionBudget: number | undefined
@@ -136,6 +138,7 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     external: master && Object.freeze({ master, provisioner: provisioner ?? master }),
     masterKey,
     accessTokenSeconds: read('JWT_EXPIRATION', integer(30, 86_400), 900),
+    signUp: read('SIGN_UP', oneOf('open', 'invited', 'closed'), 'open'),
     admin: Object.freeze({
       email: read('ADMIN_EMAIL', emailAddress, 'admin@freehold.local'),
       password: read('ADMIN_PASSWORD', adminPassword, undefined),

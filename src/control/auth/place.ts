@@ -1,5 +1,6 @@
 import type { Grants } from '../../access/grants.ts'
 import { AppError } from '../../kernel/errors.ts'
+import { refusalOfStatus } from '../../kernel/tenant-status.ts'
 import type { MasterDb } from '../../master/master.ts'
 import { findMyTenant, type MemberTenant } from '../../master/memberships.ts'
 import { type ReadTenantSettings, type TenantView, toTenantView } from '../tenants/tenant-view.ts'
@@ -35,11 +36,7 @@ export const findEnterableTenant = async (
 ): Promise<MemberTenant> => {
   const tenant = await findMyTenant(db, personId, idOrSlug)
   if (tenant === undefined) throw new AppError('not_found', 'You have no tenant with this id or slug.')
-  if (tenant.status === 'pending') {
-    throw new AppError('tenant_not_ready', 'The tenant is still being built; try again in a few seconds.')
-  }
-  if (tenant.status === 'suspended')
-    throw new AppError('tenant_suspended', 'This tenant is suspended; ask its operator.')
-  if (tenant.status === 'deleted') throw new AppError('gone', 'This tenant was deleted.')
+  const closed = refusalOfStatus(tenant.status)
+  if (closed !== undefined) throw closed
   return tenant
 }

@@ -25,8 +25,11 @@ export type SignedIn = {
 
 export type Registration = { email: string; password: string; firstName: string; lastName?: string }
 
-/** Adds a person and signs them in, in one transaction. Throws `email_taken`. */
+/** Adds a person and signs them in, in one transaction. Throws `email_taken`, and `forbidden` when sign-up is not open. */
 export const register = async (deps: ControlDeps, input: Registration, caller: Caller): Promise<SignedIn> => {
+  if (!deps.signUpOpen) {
+    throw new AppError('forbidden', 'Nobody can sign up here by themselves; ask the operator for an account.')
+  }
   const passwordHash = await deps.passwords.hash(input.password)
   return deps.db.transaction().execute(async (trx) => {
     const person = await insertPerson(trx, {
