@@ -266,7 +266,7 @@ export class ConnectionRouter<Schema> {
     }
     // Shorter than the wait, so that those who wait for a silent server hear that it is unavailable, not overloaded.
     const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs * 0.8 }
-    const around = { watch: this.#watch, counters: this.#counters }
+    const around = { tenantId, watch: this.#watch, counters: this.#counters }
     return new TenantConnection(address, settings, { ...events, mismatch }, around)
   }
 

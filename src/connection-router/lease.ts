@@ -200,6 +200,10 @@ class AbortableHolder implements Holder {
     this.signal = signal
   }
 
+  get tenantId(): string {
+    return this.#hold.tenantId
+  }
+
   get texts(): StatementTexts {
     return this.#hold.texts
   }

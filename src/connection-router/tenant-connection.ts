@@ -56,6 +56,7 @@ export class TenantConnection implements Watched {
   readonly #client: pg.Client
   readonly #address: PostgresAddress
   readonly #connectTimeoutMs: number
+  readonly #tenantId: string
   readonly #events: ConnectionEvents
   readonly #watch: Ticks
   readonly #pipeline: Pipeline
@@ -73,12 +74,13 @@ export class TenantConnection implements Watched {
     address: PostgresAddress,
     settings: ConnectionSettings,
     events: ConnectionEvents,
-    around: { watch: Ticks; counters: RouterCounters },
+    around: { tenantId: string; watch: Ticks; counters: RouterCounters },
   ) {
     this.#address = address
     this.#connectTimeoutMs = settings.connectTimeoutMs
     this.#events = events
     this.#watch = around.watch
+    this.#tenantId = around.tenantId
     this.#client = new pg.Client({
       ...clientOptions(address),
       application_name: 'freehold',
@@ -180,7 +182,14 @@ export class TenantConnection implements Watched {
    * connection as `database_unavailable`. Never throws.
    */
   run(statement: Statement): void {
-    if (statement.text.leavesState) this.#spoiled = true
+    const { owner, text } = statement
+    if (owner !== undefined && owner.tenantId !== this.#tenantId) {
+      // The last wall, whatever went wrong before it.
+      statement.fail(new Error("a statement came to another tenant's connection"))
+      queueMicrotask(() => this.#events.settled())
+      return
+    }
+    if (text.leavesState) this.#spoiled = true
     if (this.#lost) {
       statement.fail(unavailable(this.#cause))
       return

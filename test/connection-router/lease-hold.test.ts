@@ -5,6 +5,7 @@ import { StatementTexts } from '../../src/connection-router/statement-texts.ts'
 import { RouterCounters } from '../../src/connection-router/stats.ts'
 import { TenantConnection } from '../../src/connection-router/tenant-connection.ts'
 import { type Slot, TenantPool } from '../../src/connection-router/tenant-pool.ts'
+import { Statement } from '../../src/connection-router/wire/statement.ts'
 import { Watch } from '../../src/connection-router/wire/watch.ts'
 
 const address = { host: '', port: 1, database: 'd', user: 'd', password: '', ssl: 'disable' } as const
@@ -24,7 +25,7 @@ const newSlot = (): Slot<TenantConnection> => {
     address,
     { statementTimeoutMs: 1_000, connectTimeoutMs: 1_000 },
     events,
-    { watch: new Watch(), counters: new RouterCounters() },
+    { tenantId: 'a', watch: new Watch(), counters: new RouterCounters() },
   )
   return { pool, permit, connection, state: 'busy', shared: false, turnSince: 0, idleSince: 0 }
 }
@@ -51,4 +52,12 @@ t.test('a connection that comes in the moment in which the lease is released goe
   await t.rejects(hold.hold(undefined), /lease was released/)
   t.equal(back.length, 1)
   t.equal(slot.pool.leases, 0)
+})
+
+t.test("a connection refuses a statement of another tenant's lease", async (t) => {
+  const { connection } = newSlot()
+  const owner = { tenantId: 'b', aborted: false, reason: undefined, rescue: async () => {} }
+  const statement = new Statement(new StatementTexts().of('select 1'), [], owner)
+  connection.run(statement)
+  await t.rejects(statement.promise, /another tenant's connection/)
 })

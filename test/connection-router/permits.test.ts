@@ -58,6 +58,7 @@ class ModelConnection implements ServerConnection {
   }
 
   run(statement: Statement): void {
+    if (statement.text.sql !== this.pool.identity) throw new Error('a statement of another pool')
     this.statements.push(statement)
   }
 
@@ -172,7 +173,7 @@ class Simulation {
   plain(tenantId: string): void {
     const pool = this.#pools.get(tenantId) ?? this.#newPool(tenantId)
     const text = {
-      sql: '',
+      sql: pool.identity,
       leavesState: false,
       shareable: true,
       repeatable: false,

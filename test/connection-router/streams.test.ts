@@ -26,7 +26,9 @@ world.test('a stream reads all rows, a chunk at a time, and gives its connection
     }
     t.equal(ids.size, 1_000)
     await until(() => busy(router) === 0)
-    const { rows } = await sql<{ n: number }>`select count(*)::int as n from pg_cursors where name <> ''`.execute(db)
+    const { rows } = await sql<{
+      n: number
+    }>`select count(*)::int as n from pg_cursors where name <> ''`.execute(db)
     t.equal(rows[0]?.n, 0)
   })
   t.equal(router.stats().opens, 1)

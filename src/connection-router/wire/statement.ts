@@ -7,6 +7,7 @@ export type StatementResult<R = unknown> = { command: string; rowCount: number |
 
 /** On whose behalf a statement runs. */
 export type StatementOwner = {
+  readonly tenantId: string
   /** True when nobody waits for the answer any more. */
   readonly aborted: boolean
   /** Why, when it is. */
