@@ -1,4 +1,4 @@
-import { type QueryExecutorProvider, sql } from 'kysely'
+import { type QueryExecutorProvider, type RawBuilder, sql } from 'kysely'
 import type { TaskName, Tasks } from './tasks.ts'
 
 export type EnqueueOptions = {
@@ -12,6 +12,20 @@ export type EnqueueOptions = {
   queue?: string
 }
 
+/** The call that adds a job, as an expression for a statement that does more than that. */
+export const addJob = <Name extends TaskName>(
+  task: Name,
+  payload: Tasks[Name],
+  options: EnqueueOptions = {},
+): RawBuilder<unknown> => sql`
+    graphile_worker.add_job(
+      identifier => ${task}::text,
+      payload => ${JSON.stringify(payload)}::json,
+      queue_name => ${options.queue ?? null}::text,
+      run_at => ${options.runAt ?? null}::timestamptz,
+      max_attempts => ${options.maxAttempts ?? null}::int,
+      job_key => ${options.jobKey ?? null}::text)`
+
 /**
  * Adds a job inside the caller's transaction: it runs when that commits, and never when it rolls back. A `jobKey` makes
  * transactions with the same key wait for one another from here to their commit, so enqueue last.
@@ -22,14 +36,7 @@ export const enqueue = async <Name extends TaskName>(
   payload: Tasks[Name],
   options: EnqueueOptions = {},
 ): Promise<void> => {
-  await sql`
-    select graphile_worker.add_job(
-      identifier => ${task}::text,
-      payload => ${JSON.stringify(payload)}::json,
-      queue_name => ${options.queue ?? null}::text,
-      run_at => ${options.runAt ?? null}::timestamptz,
-      max_attempts => ${options.maxAttempts ?? null}::int,
-      job_key => ${options.jobKey ?? null}::text)`.execute(trx)
+  await sql`select ${addJob(task, payload, options)}`.execute(trx)
 }
 
 /** The keys among `jobKeys` for which a job waits or runs; what has used up its attempts counts as neither. */

@@ -20,7 +20,12 @@ export const claimSpare = async (
 ): Promise<ClaimedDatabase | undefined> => {
   // Spares are only kept on shared clusters; a server of one's own is built on demand.
   if (wanted.tier !== 'shared') return undefined
-  return trx
+  return claimingSpare(trx, wanted, schemaVersion).selectFrom('claimed').selectAll().executeTakeFirst()
+}
+
+/** The claim as the beginning of a statement that goes on with the row `claimed`, if there is one. */
+export const claimingSpare = (trx: MasterTransaction, wanted: Wanted, schemaVersion: string) =>
+  trx
     .with('spare', (cte) =>
       cte
         .selectFrom('databases as d')
@@ -38,14 +43,15 @@ export const claimSpare = async (
         .forUpdate('d')
         .skipLocked(),
     )
-    .updateTable('databases')
-    .from('spare')
-    .set({ status: 'held', updated_at: sql<Date>`now()` })
-    .whereRef('databases.id', '=', 'spare.id')
-    .returningAll('databases')
-    .returning('spare.region')
-    .executeTakeFirst()
-}
+    .with('claimed', (cte) =>
+      cte
+        .updateTable('databases')
+        .from('spare')
+        .set({ status: 'held', updated_at: sql<Date>`now()` })
+        .whereRef('databases.id', '=', 'spare.id')
+        .returningAll('databases')
+        .returning('spare.region'),
+    )
 
 /** True when a schema version is this one or newer: names begin with four digits, so their order is their age. */
 export const isAtLeast = (column: string, version: string) =>
