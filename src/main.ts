@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import type { FirstAdmin } from './access/first-admin.ts'
 import { buildApp } from './app.ts'
 import { createReadiness, type ReadyCheck } from './control/status/readiness.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts'
@@ -172,9 +173,10 @@ const start = async (run: Run): Promise<void> => {
   const { app } = await open(run, buildApp(service, ready), (built) => closeApp(built.app))
   const address = await open(run, listen(app, config))
   const { spares, postgres } = await open(run, service.manager.startFacts())
-  const { firstAdmin } = service
-  process.stdout.write(startSummary({ config, address, postgres, seconds: seconds(), spares, firstAdmin }))
-  if (firstAdmin !== undefined) await open(run, service.firstAdminShown())
+  const show = (firstAdmin: FirstAdmin | undefined): void => {
+    process.stdout.write(startSummary({ config, address, postgres, seconds: seconds(), spares, firstAdmin }))
+  }
+  await open(run, service.announceFirstAdmin(show))
 }
 
 const printMistake = (error: OperatorError): void => {

@@ -1,4 +1,4 @@
-import { ensureFirstAdmin, type FirstAdmin, firstAdminShown } from './access/first-admin.ts'
+import { announceFirstAdmin, type FirstAdmin } from './access/first-admin.ts'
 import { Grants } from './access/grants.ts'
 import { createPasswords, type Passwords } from './access/passwords.ts'
 import { loadSigningKeys, type SigningKeys } from './access/signing-keys.ts'
@@ -45,9 +45,8 @@ export type Service = {
   /** What all nodes together may have on each cluster, as this node last heard it. */
   budgets(): readonly { clusterId: string; whole: number }[]
   readonly changes: ChangeFeed
-  /** To be shown to the operator; `firstAdminShown` then remembers that it was. */
-  readonly firstAdmin: FirstAdmin | undefined
-  firstAdminShown(): Promise<void>
+  /** Makes the first admin if there is none yet and shows it, in one transaction; see access/first-admin.ts. */
+  announceFirstAdmin(show: (admin: FirstAdmin | undefined) => void): Promise<void>
   close(): Promise<void>
 }
 
@@ -80,7 +79,6 @@ export const openService = async (
     if (grounds.alone === true) await forgetNodes(master.db)
     const passwords = await createPasswords()
     const keys = await loadSigningKeys(master.db, box)
-    const firstAdmin = await ensureFirstAdmin(master.db, passwords, config.admin)
 
     const freshness: { feed: ChangeFeed | undefined } = { feed: undefined }
     const isFresh = (): boolean => freshness.feed?.isFresh() ?? false
@@ -135,8 +133,7 @@ export const openService = async (
       router,
       budgets: () => shares.grants(),
       changes,
-      firstAdmin,
-      firstAdminShown: () => firstAdminShown(master.db),
+      announceFirstAdmin: (show) => announceFirstAdmin(master.db, passwords, config.admin, show),
       close,
     }
   } catch (error) {

@@ -8,46 +8,50 @@ import type { Passwords } from './passwords.ts'
 /** What the operator is to be shown, once. `password` is undefined when they chose it themselves. */
 export type FirstAdmin = { email: string; password: string | undefined }
 
+const isShown = async (db: MasterDb): Promise<boolean> => {
+  const row = await db.selectFrom('installation').select('admin_shown_at').executeTakeFirstOrThrow()
+  return row.admin_shown_at !== null
+}
+
 /**
- * Makes the first platform admin of an installation. With no password given, one is generated; until
- * `firstAdminShown` is called, every start generates a new one, so a crash before it was shown locks nobody out.
- * Answers undefined when there is nothing to show.
+ * Makes the first platform admin of an installation and shows it to the operator with `show`, which must be done when it
+ * returns; without anything to show it is called with undefined. Making, showing and remembering are one transaction:
+ * killed in between, the next start makes another password and shows that, and of two nodes that start at once only
+ * one makes the admin.
  */
-export const ensureFirstAdmin = async (
+export const announceFirstAdmin = async (
   db: MasterDb,
   passwords: Passwords,
   admin: { email: string; password: string | undefined },
-): Promise<FirstAdmin | undefined> => {
-  const settled = await db.selectFrom('installation').select('admin_shown_at').executeTakeFirstOrThrow()
-  if (settled.admin_shown_at !== null) return undefined
+  show: (admin: FirstAdmin | undefined) => void,
+): Promise<void> => {
+  if (await isShown(db)) return show(undefined)
   const password = admin.password ?? randomSecret().slice(0, 22)
   const passwordHash = await passwords.hash(password)
-  return db.transaction().execute(async (trx) => {
-    const row = await trx
-      .selectFrom('installation')
-      .select('admin_shown_at')
-      .forUpdate()
-      .executeTakeFirstOrThrow()
-    if (row.admin_shown_at !== null) return undefined
+  await db.transaction().execute(async (trx) => {
+    await trx.selectFrom('installation').select('id').forUpdate().execute()
+    if (await isShown(trx)) return show(undefined)
     const existing = await findPersonByEmail(trx, admin.email)
-    if (existing === undefined) {
-      const person = await insertPerson(trx, {
-        email: admin.email,
-        firstName: 'Platform',
-        lastName: 'Admin',
-        passwordHash,
-        platformAdmin: true,
-        emailVerified: true,
-      })
-      await writeMasterAudit(trx, {
-        actor: { kind: 'system', id: null },
-        action: 'platform_admin.created',
-        entity: { type: 'person', id: person.id },
-      })
-    } else {
-      await takeOver(trx, existing.id, passwordHash)
-    }
-    return { email: admin.email, password: admin.password === undefined ? password : undefined }
+    if (existing === undefined) await makeAdmin(trx, admin.email, passwordHash)
+    else await takeOver(trx, existing.id, passwordHash)
+    await trx.updateTable('installation').set({ admin_shown_at: sql<Date>`now()` }).execute()
+    show({ email: admin.email, password: admin.password === undefined ? password : undefined })
+  })
+}
+
+const makeAdmin = async (trx: MasterTransaction, email: string, passwordHash: string): Promise<void> => {
+  const person = await insertPerson(trx, {
+    email,
+    firstName: 'Platform',
+    lastName: 'Admin',
+    passwordHash,
+    platformAdmin: true,
+    emailVerified: true,
+  })
+  await writeMasterAudit(trx, {
+    actor: { kind: 'system', id: null },
+    action: 'platform_admin.created',
+    entity: { type: 'person', id: person.id },
   })
 }
 
@@ -70,13 +74,4 @@ const takeOver = async (trx: MasterTransaction, personId: string, passwordHash: 
     action: 'platform_admin.password_set',
     entity: { type: 'person', id: personId },
   })
-}
-
-/** Remembers that the operator has seen the first admin's password; from now on starts leave the account alone. */
-export const firstAdminShown = async (db: MasterDb): Promise<void> => {
-  await db
-    .updateTable('installation')
-    .set({ admin_shown_at: sql<Date>`now()` })
-    .where('admin_shown_at', 'is', null)
-    .execute()
 }

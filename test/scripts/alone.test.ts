@@ -36,7 +36,14 @@ t.test('a tenant needs an Admin who has an account', async (t) => {
 })
 
 t.test('create ends with an active tenant though no worker runs, and is audited', async (t) => {
-  const { code, stdout, stderr } = await freehold('tenant', 'create', 'acme', ...wishes)
+  const { code, stdout, stderr } = await freehold(
+    'tenant',
+    'create',
+    'acme',
+    ...wishes,
+    '--cluster',
+    'default',
+  )
   t.equal(code, 0, stderr)
   for (const line of [
     /^id +[0-9a-f-]{36}$/m,
@@ -92,8 +99,6 @@ t.test('--no-wait leaves a tenant to the workers, and a place that nobody has is
   const elsewhere = await freehold('tenant', 'create', 'elsewhere', ...wishes, '--cluster', 'elsewhere')
   t.equal(elsewhere.code, 1)
   t.match(elsewhere.stderr, /No open server of the name elsewhere/)
-  const here = await freehold('tenant', 'create', 'here', ...wishes, '--cluster', 'default', '--json')
-  t.match(JSON.parse(here.stdout), { cluster: 'default', status: 'active' })
 })
 
 t.test('list gives all in a table, and page by page', async (t) => {
