@@ -3,7 +3,6 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { sql } from 'kysely'
 import {
   findRunningEmbeddedPostgres,
   startEmbeddedPostgres,
@@ -43,25 +42,48 @@ export const readConfig = (): Config => {
 const commandLogger = (config: Config): Logger =>
   createLogger(config.logLevel === 'info' ? 'silent' : config.logLevel, process.stderr)
 
-const canConnect = async (address: PostgresAddress, log: Logger): Promise<boolean> => {
+/**
+ * Held shared by every command that works on a server it did not start, and alone by the one that stops it: so a server
+ * never goes away under a command, and who comes too late finds it locked and waits for its end.
+ */
+export const useLock = [0x66726568, 1]
+
+type Hold = { end: () => Promise<void> }
+
+/** A session in the master that holds the use lock; undefined when it can't be had or the server is not to be used. */
+const holdServer = async (
+  address: PostgresAddress,
+  log: Logger,
+  statement: string,
+): Promise<Hold | undefined> => {
   const master = openMaster(address, log)
   try {
-    await sql`select 1`.execute(master.db)
-    return true
-  } catch {
-    return false
-  } finally {
-    await master.close()
+    const client = await master.pool.connect()
+    const { rows } = await client.query(statement, useLock)
+    if (rows[0]?.held !== false) {
+      const end = async (): Promise<void> => {
+        client.release(true)
+        await master.close()
+      }
+      return { end }
+    }
+    client.release(true)
+  } catch (error) {
+    log.debug({ err: error }, 'the server is not to be used')
   }
+  await master.close()
+  return undefined
 }
 
 /** Finds the server of a Freehold that runs, or starts it; waits for one that is starting or stopping right now. */
 const openEmbedded = async (config: Config, log: Logger): Promise<Opened> => {
   for (const deadline = Date.now() + patience; ; ) {
     const running = await findRunningEmbeddedPostgres(config)
-    if (running !== undefined && (await canConnect(running.master, log))) {
+    const hold =
+      running && (await holdServer(running.master, log, 'select pg_try_advisory_lock_shared($1, $2) as held'))
+    if (running !== undefined && hold !== undefined) {
       const { master, provisioner } = running
-      return { master, provisioner, startedHere: false, stop: async () => {} }
+      return { master, provisioner, startedHere: false, stop: hold.end }
     }
     try {
       const { master, provisioner, stop } = await startEmbeddedPostgres({
@@ -81,21 +103,10 @@ const open = async (config: Config, log: Logger): Promise<Opened> =>
     ? openEmbedded(config, log)
     : { ...config.external, startedHere: false, stop: async () => {} }
 
-/** Waits until no other command uses the server that this one is about to stop. */
-const waitForOthers = async ({ master, log }: Grounds): Promise<void> => {
-  const last = openMaster(master, log)
-  try {
-    for (const deadline = Date.now() + patience; Date.now() < deadline; await sleep(20)) {
-      const { rows } = await sql`
-        select from pg_stat_activity
-         where usename = current_user and application_name like 'freehold%' and pid <> pg_backend_pid()
-         limit 1`.execute(last.db)
-      if (rows.length === 0) return
-    }
-  } finally {
-    await last.close()
-  }
-}
+/** Waits until no other command uses the server that this one is about to stop, and keeps others from beginning to. */
+const waitForOthers = ({ master, log }: Grounds): Promise<Hold | undefined> =>
+  // The pool's statement timeout bounds the wait.
+  holdServer(master, log, 'select pg_advisory_lock($1, $2)')
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
@@ -119,8 +130,9 @@ export const withGrounds = async <T>(config: Config, work: (grounds: Grounds) =>
     try {
       return await work(grounds)
     } finally {
-      if (!over && grounds.startedHere) await waitForOthers(grounds).catch(() => {})
+      const hold = !over && grounds.startedHere ? await waitForOthers(grounds) : undefined
       await stop()
+      await hold?.end()
     }
   } finally {
     for (const signal of signals) process.off(signal, interrupt)

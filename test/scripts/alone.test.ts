@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import t from 'tap'
+import { useLock } from '../../scripts/grounds.ts'
 import { findRunningEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
 import { clientOptions } from '../../src/kernel/postgres-address.ts'
 import { readMasterMigrations } from '../../src/master/migrate-master.ts'
@@ -156,15 +157,12 @@ t.test('a command that started the server does not stop it while another one use
   const other = new Client({ ...clientOptions(master), application_name: 'freehold another command' })
   other.on('error', () => undefined)
   await other.connect()
-  // The waiting command looks for others again and again: two looks, and it would have gone had it not seen us.
-  const looks = new Set<string>()
+  // As a second command does with the server it found.
+  const { rows } = await other.query('select pg_try_advisory_lock_shared($1, $2) as held', useLock)
+  t.strictSame(rows, [{ held: true }])
   await until(async () => {
-    const { rows } = await other.query<{ at: string }>(
-      `select query_start::text as at from pg_stat_activity
-        where query like '%application_name like %' and pid <> pg_backend_pid()`,
-    )
-    for (const { at } of rows) looks.add(at)
-    return looks.size >= 2
+    const waiting = await other.query("select from pg_locks where locktype = 'advisory' and not granted")
+    return waiting.rowCount === 1
   })
   await other.end()
   t.match(await outcome, { code: 0, stderr: '' })
