@@ -45,7 +45,7 @@ export type Service = {
   /** What all nodes together may have on each cluster, as this node last heard it. */
   budgets(): readonly { clusterId: string; whole: number }[]
   readonly changes: ChangeFeed
-  /** Makes the first admin if there is none yet and shows it, in one transaction; see access/first-admin.ts. */
+  /** Makes the first admin if there is none yet, and shows it; see access/first-admin.ts. */
   announceFirstAdmin(show: (admin: FirstAdmin | undefined) => void): Promise<void>
   close(): Promise<void>
 }

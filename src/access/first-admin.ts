@@ -15,9 +15,9 @@ const isShown = async (db: MasterDb): Promise<boolean> => {
 
 /**
  * Makes the first platform admin of an installation and shows it to the operator with `show`, which must be done when it
- * returns; without anything to show it is called with undefined. Making, showing and remembering are one transaction:
- * killed in between, the next start makes another password and shows that, and of two nodes that start at once only
- * one makes the admin.
+ * returns; without anything to show it is called with undefined. The admin can sign in before it is shown. Killed before
+ * it is remembered as shown, the next start makes another password and shows that; of nodes that start at once only one
+ * makes the admin, and the others wait for it.
  */
 export const announceFirstAdmin = async (
   db: MasterDb,
@@ -28,14 +28,17 @@ export const announceFirstAdmin = async (
   if (await isShown(db)) return show(undefined)
   const password = admin.password ?? randomSecret().slice(0, 22)
   const passwordHash = await passwords.hash(password)
-  await db.transaction().execute(async (trx) => {
-    await trx.selectFrom('installation').select('id').forUpdate().execute()
-    if (await isShown(trx)) return show(undefined)
-    const existing = await findPersonByEmail(trx, admin.email)
-    if (existing === undefined) await makeAdmin(trx, admin.email, passwordHash)
-    else await takeOver(trx, existing.id, passwordHash)
-    await trx.updateTable('installation').set({ admin_shown_at: sql<Date>`now()` }).execute()
+  await db.transaction().execute(async (outer) => {
+    await outer.selectFrom('installation').select('id').forUpdate().execute()
+    if (await isShown(outer)) return show(undefined)
+    // Committed by itself, while the lock above keeps other nodes waiting.
+    await db.transaction().execute(async (trx) => {
+      const existing = await findPersonByEmail(trx, admin.email)
+      if (existing === undefined) await makeAdmin(trx, admin.email, passwordHash)
+      else await takeOver(trx, existing.id, passwordHash)
+    })
     show({ email: admin.email, password: admin.password === undefined ? password : undefined })
+    await outer.updateTable('installation').set({ admin_shown_at: sql<Date>`now()` }).execute()
   })
 }
 
