@@ -167,7 +167,8 @@ export class TenantConnection implements Watched {
    */
   get hasRoom(): boolean {
     if (this.#lost || this.#spoiled || this.#goodbye !== undefined) return false
-    const { inFlight, load } = this.#pipeline
+    const { inFlight, load, status } = this.#pipeline
+    if (status !== 'I') return false
     return inFlight === 0 || (inFlight < maxInFlight && load < mostTicksAhead && !this.slow)
   }
 

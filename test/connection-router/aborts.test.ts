@@ -111,6 +111,16 @@ world.test('who has left already gets no lease', async (t) => {
   await t.rejects(router.lease(a.tenantId, { signal: AbortSignal.abort(left) }), left)
 })
 
+world.test('a statement that will soon be done is not cancelled', async (t) => {
+  const router = world.router()
+  const { done, leave } = abortable(router, (db) => sleep(db, 0.03))
+  await until(() => router.stats().clusters[0]?.shared === 1)
+  leave()
+  await done
+  t.equal(router.stats().cancels, 0)
+  t.equal(router.stats().spoiled, 0)
+})
+
 world.test('a quick statement whose client leaves costs no connection', async (t) => {
   const router = world.router()
   for (let i = 0; i < 20; i++) {

@@ -38,6 +38,7 @@ class ModelConnection implements ServerConnection {
   readonly #opened = Promise.withResolvers<void>()
   readonly named = 0
   readonly statements: Statement[] = []
+  problem = ''
   readonly #events: SlotEvents
 
   constructor(pool: TenantPool<ModelConnection>, events: SlotEvents) {
@@ -58,7 +59,7 @@ class ModelConnection implements ServerConnection {
   }
 
   run(statement: Statement): void {
-    if (statement.text.sql !== this.pool.identity) throw new Error('a statement of another pool')
+    if (statement.text.sql !== this.pool.identity) this.problem = 'a statement of another pool'
     this.statements.push(statement)
   }
 
@@ -257,6 +258,7 @@ class Simulation {
   }
 
   check(): void {
+    for (const { problem } of this.connections) if (problem !== '') this.problems.push(problem)
     if (this.problems.length > 0) throw new Error(this.problems.join(', '))
     const { permitsUsed, waiters, idle, closing } = this.#cluster.stats()
     if (permitsUsed !== this.alive.length)

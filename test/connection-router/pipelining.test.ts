@@ -1,91 +1,17 @@
 import { type RawBuilder, sql } from 'kysely'
-import pg from 'pg'
 import t from 'tap'
-import type { PlacedTenant } from '../../src/connection-router/directory.ts'
-import type { TenantDb } from '../../src/connection-router/tenant-db.ts'
-import { isAppError } from '../../src/kernel/errors.ts'
-import { clientOptions } from '../../src/kernel/postgres-address.ts'
-import { codeOf, startWorld, type TestRouter, type TestSchema, until } from './world.ts'
+import { blocked, increment, inFlight, openInside, read, together } from './in-flight.ts'
+import { startWorld, until } from './world.ts'
 
-const world = await startWorld(t, 3)
+const world = await startWorld(t, 2)
 const [a, b] = [world.tenant(0), world.tenant(1)]
-
-type Db = TenantDb<TestSchema>
-
-/** The superuser in a tenant's database. */
-const inside = async (tenant: PlacedTenant): Promise<pg.Client> => {
-  const { database } = tenant.address
-  const client = new pg.Client(clientOptions({ ...world.server.superuser, database }))
-  await client.connect()
-  return client
-}
-
-const superuser = await inside(a)
+const superuser = await openInside(world, a)
 t.teardown(() => superuser.end())
-await superuser.query('create table counters (id int primary key, n int not null)')
-await superuser.query(`alter table counters owner to ${a.address.user}`)
-await superuser.query('insert into counters select i, 0 from generate_series(1, 400) i')
-await superuser.query(`create table pairs (id int primary key); alter table pairs owner to ${a.address.user}`)
-
-const inFlight = (router: TestRouter): number => router.stats().clusters[0]?.inFlight ?? 0
-const cluster = (router: TestRouter) => {
-  const [stats] = router.stats().clusters
-  if (stats === undefined) throw new Error('no cluster')
-  return stats
-}
 
 const tenDividedBy = (n: number): RawBuilder<{ q: number }> => sql`select 10 / ${n}::int as q`
-const increment = (id: number): RawBuilder<unknown> => sql`update counters set n = n + 1 where id = ${id}`
-const read = (db: Db): Promise<string | undefined> =>
-  db
-    .selectFrom('canary')
-    .select('word')
-    .executeTakeFirst()
-    .then((row) => row?.word)
-
-/** Runs `work` until everything it sends at once is in flight at once, on one connection: its texts are known as quick. */
-const together = async <T>(router: TestRouter, count: number, work: () => Promise<T>[]): Promise<T[]> => {
-  for (;;) {
-    const running = work()
-    const sent = inFlight(router)
-    const results = await Promise.all(running)
-    if (sent === count && cluster(router).opening === 0) return results
-  }
-}
-
-/** Makes `count` statements of one kind wait behind a lock, all sent. */
-const blocked = async <T>(
-  router: TestRouter,
-  lock: string,
-  warm: () => Promise<unknown>[],
-  work: () => Promise<T>[],
-): Promise<{ results: Promise<PromiseSettledResult<T>[]>; unlock(): Promise<void> }> => {
-  await together(router, warm().length, warm)
-  await superuser.query('begin')
-  await superuser.query(lock)
-  const results = Promise.allSettled(work())
-  return {
-    results,
-    unlock: async () => {
-      await superuser.query('commit')
-    },
-  }
-}
-
-const pidsOf = async (tenant: PlacedTenant): Promise<number[]> =>
-  (
-    await world.admin<{ pid: number }>(
-      `select pid from pg_stat_activity where usename = $1 and application_name = 'freehold'`,
-      [tenant.address.user],
-    )
-  ).map(({ pid }) => pid)
-
-const terminate = async (tenant: PlacedTenant): Promise<void> => {
-  for (const pid of await pidsOf(tenant)) await world.admin('select pg_terminate_backend($1)', [pid])
-}
 
 world.test('plain statements of a tenant share one connection, and each gets its own answer', async (t) => {
-  const router = world.router()
+  const router = world.router({ tenantMaxConnections: 1 })
   await router.use(a.tenantId, async (db) => {
     const ask = () =>
       Array.from({ length: 30 }, async (_, i) => (await tenDividedBy(i + 1).execute(db)).rows[0]?.q)
@@ -95,7 +21,6 @@ world.test('plain statements of a tenant share one connection, and each gets its
       Array.from({ length: 30 }, (_, i) => Math.trunc(10 / (i + 1))),
     )
   })
-  t.ok(router.stats().opens <= 2)
 })
 
 world.test('an error in the middle of thirty in flight touches only itself', async (t) => {
@@ -150,7 +75,9 @@ world.test('a statement that turns slow keeps only what was sent behind it', asy
   await router.use(a.tenantId, async (db) => {
     const one = () => [increment(1).execute(db)]
     const order: string[] = []
+    await together(router, 20, () => Array.from({ length: 20 }, () => read(db)))
     const { results, unlock } = await blocked(
+      superuser,
       router,
       'select * from counters where id = 1 for update',
       one,
@@ -164,6 +91,7 @@ world.test('a statement that turns slow keeps only what was sent behind it', asy
       return Promise.race([answer, new Promise<false>((resolve) => setTimeout(resolve, 5, false))])
     })
     t.same(order, [])
+    t.ok(inFlight(router) < 40, `${inFlight(router)} are behind it`)
     await unlock()
     await Promise.all([results, ...behind])
   })
@@ -174,13 +102,14 @@ world.test('never more than 64 are in flight on one connection', async (t) => {
   await router.use(a.tenantId, async (db) => {
     const many = (n: number) => () => Array.from({ length: n }, (_, i) => increment(i + 1).execute(db))
     const { results, unlock } = await blocked(
+      superuser,
       router,
       'lock table counters in access exclusive mode',
       many(64),
       many(200),
     )
-    t.equal(inFlight(router), 64)
-    t.equal(router.stats().waiters, 136)
+    t.ok(inFlight(router) <= 64, `${inFlight(router)} in flight`)
+    t.equal(inFlight(router) + router.stats().waiters, 200, 'the others wait')
     await unlock()
     for (const { status } of await results) t.equal(status, 'fulfilled')
   })
@@ -225,6 +154,43 @@ world.test('a transaction gets its connection although plain statements never en
   t.equal(router.stats().opens, 1)
 })
 
+world.test(
+  'while a transaction waits for the only connection, plain statements stay behind it',
+  async (t) => {
+    const router = world.router({ tenantMaxConnections: 1 })
+    const order: string[] = []
+    await router.use(a.tenantId, async (db) => {
+      const one = () => [increment(1).execute(db)]
+      await together(router, 20, () => Array.from({ length: 20 }, () => read(db)))
+      const { results, unlock } = await blocked(
+        superuser,
+        router,
+        'select * from counters where id = 1 for update',
+        one,
+        one,
+      )
+      const transaction = db.transaction().execute(async () => order.push('transaction'))
+      while (router.stats().waiters === 0) await Promise.resolve()
+      const plain = read(db).then(() => order.push('plain'))
+      t.equal(inFlight(router), 1)
+      await unlock()
+      await Promise.all([results, transaction, plain])
+    })
+    t.same(order, ['transaction', 'plain'])
+  },
+)
+
+world.test('a begin that no transaction belongs to catches nobody', async (t) => {
+  const router = world.router({ tenantMaxConnections: 1 })
+  await router.use(a.tenantId, async (db) => {
+    await sql`delete from pairs`.execute(db)
+    const insert = (id: number) => sql`insert into pairs values (${id})`.execute(db)
+    for (let i = 0; i < 10; i++) await Promise.all([sql`begin`.execute(db), insert(i)])
+    const { rows } = await sql<{ n: string }>`select count(*) as n from pairs`.execute(db)
+    t.equal(rows[0]?.n, '10', 'what was acknowledged is there')
+  })
+})
+
 world.test('nobody else runs inside a transaction', async (t) => {
   const router = world.router({ tenantMaxConnections: 2 })
   await router.use(a.tenantId, async (db) => {
@@ -239,150 +205,6 @@ world.test('nobody else runs inside a transaction', async (t) => {
         throw new Error('enough')
       })
       .catch(() => {})
-  })
-})
-
-world.test('a statement timeout fails its own statement; the connection takes no new ones', async (t) => {
-  const router = world.router({ statementTimeoutMs: 150 })
-  await router.use(a.tenantId, async (db) => {
-    const mixed = (): Promise<unknown>[] => [
-      increment(1).execute(db),
-      ...Array.from({ length: 9 }, () => read(db)),
-    ]
-    const { results, unlock } = await blocked(
-      router,
-      'select * from counters where id = 1 for update',
-      mixed,
-      mixed,
-    )
-    const [first, ...others] = await results
-    t.match(first, { status: 'rejected', reason: { code: '57014' } })
-    for (const { status } of others) t.equal(status, 'fulfilled')
-    await unlock()
-    await until(() => router.stats().spoiled === 1)
-    await read(db)
-  })
-})
-
-world.test('when the session is killed, all writes in flight fail, and none is run again', async (t) => {
-  const router = world.router()
-  await superuser.query('update counters set n = 0')
-  await router.use(a.tenantId, async (db) => {
-    const writes = () => Array.from({ length: 30 }, (_, i) => increment(i + 1).execute(db))
-    const { results, unlock } = await blocked(
-      router,
-      'lock table counters in access exclusive mode',
-      writes,
-      writes,
-    )
-    await superuser.query('update counters set n = 0')
-    await until(() => inFlight(router) === 30)
-    await terminate(a)
-    for (const result of await results) {
-      t.ok(result.status === 'rejected' && isAppError(result.reason, 'database_unavailable'))
-    }
-    await unlock()
-    const { rows } = await superuser.query('select count(*)::int as n from counters where n > 0')
-    t.equal(rows[0].n, 0)
-    t.equal(router.stats().retries, 0)
-  })
-})
-
-world.test(
-  'with sessions killed at random, what was acknowledged was done once, and nothing twice',
-  async (t) => {
-    const router = world.router()
-    await superuser.query('update counters set n = 0')
-    const acknowledged = new Set<number>()
-    for (let round = 0; round < 10; round++) {
-      const ids = Array.from({ length: 40 }, (_, i) => round * 40 + i + 1)
-      const writes = ids.map((id) =>
-        router
-          .use(a.tenantId, (db) => increment(id).execute(db))
-          .then(
-            () => acknowledged.add(id),
-            (error: unknown) => t.ok(isAppError(error, 'database_unavailable')),
-          ),
-      )
-      if (round > 0) await terminate(a)
-      await Promise.all(writes)
-    }
-    const { rows } = await superuser.query<{ id: number; n: number }>('select id, n from counters')
-    for (const { id, n } of rows) {
-      if (acknowledged.has(id)) t.equal(n, 1)
-      else t.ok(n <= 1, 'at most once')
-    }
-  },
-)
-
-world.test('plain reads whose session was killed are tried once more', async (t) => {
-  const router = world.router()
-  await router.use(a.tenantId, async (db) => {
-    const reads = () => Array.from({ length: 10 }, () => read(db))
-    const { results, unlock } = await blocked(
-      router,
-      'lock table canary in access exclusive mode',
-      reads,
-      reads,
-    )
-    await until(() => inFlight(router) === 10)
-    await terminate(a)
-    await until(() => router.stats().retries === 10)
-    await unlock()
-    for (const result of await results)
-      t.match(
-        result,
-        { status: 'fulfilled', value: a.tenantId },
-        String(result.status === 'rejected' && result.reason.cause),
-      )
-  })
-})
-
-world.test('what is no plain read is not tried again', async (t) => {
-  const router = world.router()
-  const kinds = [
-    (db: Db) => db.selectFrom('canary').select('word').forUpdate().execute(),
-    (db: Db) => sql`select word from canary`.execute(db),
-    (db: Db) =>
-      db
-        .selectFrom('canary')
-        .select((e) => e.fn<string>('txid_current', []).as('x'))
-        .execute(),
-  ]
-  for (const kind of kinds) {
-    await router.use(a.tenantId, async (db) => {
-      const one = (): Promise<unknown>[] => [kind(db)]
-      const { results, unlock } = await blocked(
-        router,
-        'lock table canary in access exclusive mode',
-        one,
-        one,
-      )
-      await terminate(a)
-      for (const { status } of await results) t.equal(status, 'rejected')
-      await unlock()
-    })
-  }
-  t.equal(router.stats().retries, 0)
-})
-
-world.test('a suspended tenant keeps what is in flight, and gets nothing more', async (t) => {
-  const router = world.router()
-  await router.use(a.tenantId, async (db) => {
-    const reads = () => Array.from({ length: 10 }, () => read(db))
-    const { results, unlock } = await blocked(
-      router,
-      'lock table canary in access exclusive mode',
-      reads,
-      reads,
-    )
-    await until(() => inFlight(router) === 10)
-    world.master.set(a.tenantId, { ...a, status: 'suspended' })
-    router.invalidate(a.tenantId)
-    t.equal(await codeOf(read(db)), 'tenant_suspended')
-    await unlock()
-    for (const { status } of await results) t.equal(status, 'fulfilled')
-    await until(() => cluster(router).permitsUsed === 0)
   })
 })
 
