@@ -8,7 +8,7 @@ import { learnCost, readText } from './statement-texts.ts'
 import type { RouterCounters } from './stats.ts'
 import { Pipeline } from './wire/pipeline.ts'
 import { Statement } from './wire/statement.ts'
-import { isStale, mayRunAgain } from './wire/verdicts.ts'
+import { isStale, mayHaveBegun, mayRunAgain } from './wire/verdicts.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
 export type ConnectionSettings = Readonly<{
@@ -289,9 +289,9 @@ export class TenantConnection implements Watched {
     this.#lost = true
     clearTimeout(this.#goodbye)
     const error = unavailable(this.#cause ?? new Error('the connection was closed'))
-    const { head } = this.#pipeline
+    const begun = mayHaveBegun(this.#pipeline, this.#cause)
     for (const statement of this.#pipeline.abandon()) {
-      if (mayRunAgain(statement, statement === head, this.#cause))
+      if (mayRunAgain(statement, statement === begun, this.#cause))
         void statement.owner?.rescue(statement, error)
       else statement.fail(error)
     }

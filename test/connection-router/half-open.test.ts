@@ -69,4 +69,7 @@ world.test('one lost connection of a server that is there ends after the stateme
   await new Promise(setImmediate)
   mend()
   t.equal(await lost, 'database_unavailable')
+  await router.close()
+  // The server hears of the end when the network's own socket has closed.
+  await until(async () => (await world.sessions()) === 0)
 })

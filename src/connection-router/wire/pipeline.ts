@@ -40,6 +40,7 @@ export class Pipeline {
   #status = 'I'
   #outgoing: Buffer[] = []
   #flushing = false
+  #batches = 0
   readonly #flushSoon = (): void => this.#flush()
   /** The tick of the last message from the server. */
   heardAt = 0
@@ -73,6 +74,11 @@ export class Pipeline {
     return this.#inFlight
   }
 
+  /** Writes to the socket so far. */
+  get batches(): number {
+    return this.#batches
+  }
+
   /** How long the server will take for everything in flight, as far as is known; in ticks of the watch. */
   get load(): number {
     return this.#load
@@ -100,6 +106,7 @@ export class Pipeline {
     statement.shape = named?.shape
     statement.sent += 1
     statement.sentAt = this.#watch.now
+    statement.batch = this.#batches + 1
     this.#append(statement)
     if (this.#outgoing.length >= batch) this.#flush()
     else if (!this.#flushing) {
@@ -140,6 +147,7 @@ export class Pipeline {
     const [first] = outgoing
     if (first === undefined) return
     this.#outgoing = []
+    this.#batches += 1
     const { stream } = this.#connection
     if (stream.writable) stream.write(outgoing.length === 1 ? first : Buffer.concat(outgoing))
   }

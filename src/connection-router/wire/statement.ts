@@ -37,6 +37,8 @@ export class Statement {
   /** When it was sent, and when it became the oldest in flight; in ticks of the watch. */
   sentAt = 0
   headSince = 0
+  /** The number of the write that took it to the socket. */
+  batch = 0
   /** What was thought of its text when it was sent. */
   cost = 0
   next: Statement | undefined

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import type { Pipeline } from './pipeline.ts'
 import type { Statement } from './statement.ts'
 
 /**
@@ -15,14 +16,24 @@ export const isStale = ({ error, named }: Pick<Statement, 'error' | 'named'>): b
 /** Said by the server when an administrator or another session's crash ended this one: not this statement's doing. */
 const innocent = new Set(['57P01', '57P02'])
 
+const isBrokenPipe = (cause: unknown): boolean =>
+  cause instanceof Error && 'code' in cause && cause.code === 'EPIPE'
+
+/**
+ * The statement that the server may have been at when the connection died: the oldest in flight, unless the very write
+ * that carried it was refused because the server had closed its side before.
+ */
+export const mayHaveBegun = ({ head, batches }: Pipeline, cause: unknown): Statement | undefined =>
+  head !== undefined && isBrokenPipe(cause) && head.batch >= batches ? undefined : head
+
 /**
  * True when a read that was in flight as its connection died may be tried again: no part of an answer has come, and it
  * is not what killed the connection. Of the oldest that is only known when the server has said so; those behind it had
  * not begun.
  */
-export const mayRunAgain = (statement: Statement, oldest: boolean, cause: unknown): boolean => {
+export const mayRunAgain = (statement: Statement, begun: boolean, cause: unknown): boolean => {
   if (!statement.rescuable || statement.owner === undefined || statement.sent > 1) return false
   if (statement.rows.length > 0) return false
-  if (!oldest) return true
+  if (!begun) return true
   return cause instanceof pg.DatabaseError && innocent.has(cause.code ?? '')
 }
