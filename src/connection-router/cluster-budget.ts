@@ -45,7 +45,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     this.#random = options.random ?? Math.random
     this.#idle = new IdlePools<C>(options.budget, this.#random)
     this.#gate = new ConnectGate(() => this.#now(), options.mayOpen, this.#random)
-    this.#demand = new Demand(this.#queue, this.#permits, options.tenantMaxConnections)
+    this.#demand = new Demand(this.#queue, this.#permits, options.tenantMax)
     this.sharing = new Sharing(this.#queue, options, {
       takeIdle: (pool) => this.#idle.take(pool, this.#now()),
       used: (pool) => this.#idle.used(pool, this.#now()),
@@ -116,7 +116,8 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
 
   /** Cuts every connection, whatever is under way on it. */
   cut(): void {
-    for (const slot of [...this.#slots]) this.#close(slot)
+    // The driver never answers a connect that was told to say goodbye; one that loses its socket fails.
+    for (const slot of [...this.#slots]) if (slot.state !== 'opening') this.#close(slot)
     for (const slot of [...this.#slots]) slot.connection.cut()
   }
 

@@ -9,7 +9,8 @@ export type ClusterBudgetOptions<C extends ServerConnection> = Readonly<{
   budget: number
   /** Asked before each connect; see ConnectGate. */
   mayOpen?: () => boolean
-  tenantMaxConnections: number
+  /** Connections that one tenant may have now. */
+  tenantMax: () => number
   counters: RouterCounters
   clock: Clock
   /** Counts the turns in which answers could have been read. */

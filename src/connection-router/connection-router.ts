@@ -1,13 +1,15 @@
 import { ClusterBudget } from './cluster-budget.ts'
 import { overloaded } from './connect-errors.ts'
+import { connector } from './connector.ts'
 import { Directory } from './directory.ts'
 import { type Lease, LeaseHold, type LeaseOptions, type LeaseOwner, leaseOf } from './lease.ts'
+import { LeaseBook } from './lease-book.ts'
 import { type ConnectionRouterOptions, routerDefaults } from './router-options.ts'
 import { StatementTexts } from './statement-texts.ts'
 import { RouterCounters, type RouterStats, waitBoundsMs } from './stats.ts'
-import { TenantConnection } from './tenant-connection.ts'
+import type { TenantConnection } from './tenant-connection.ts'
 import type { TenantDb } from './tenant-db.ts'
-import type { SlotEvents, TenantPool } from './tenant-pool.ts'
+import type { TenantPool } from './tenant-pool.ts'
 import { TenantPools } from './tenant-pools.ts'
 import { PoolRetired, type WaitLimits } from './waiter.ts'
 import type { Statement } from './wire/statement.ts'
@@ -16,8 +18,8 @@ import { Watch } from './wire/watch.ts'
 export type { LazySignal, Lease, LeaseOptions } from './lease.ts'
 export type { ConnectionRouterOptions } from './router-options.ts'
 
-/** Leases out at `close` get this long to be given back. */
-const closeDeadlineMs = 10_000
+/** Of those who wait on nobody's behalf. */
+const unaborted = new AbortController().signal
 /** Bounds the retries of someone whose tenant changes its identity again and again. */
 const maxLookups = 10
 
@@ -28,21 +30,27 @@ export class ConnectionRouter<Schema> {
   readonly #directory: Directory
   readonly #pools: TenantPools<TenantConnection>
   readonly #clusters = new Map<string, ClusterBudget<TenantConnection>>()
-  /** Oldest first. */
-  readonly #leases = new Set<LeaseHold>()
+  readonly #leases: LeaseBook
   readonly #owner: LeaseOwner
   readonly #watch = new Watch()
   readonly #housekeeping: NodeJS.Timeout
   #closing: Promise<void> | undefined
-  #onceReturned: (() => void) | undefined
 
   constructor(options: ConnectionRouterOptions) {
     this.#options = { ...routerDefaults, ...options }
     const { findTenant, isFresh, acquireTimeoutMs, idleTimeoutMs, leaseWarnMs } = this.#options
+    this.#leases = new LeaseBook({ leaseWarnMs, log: this.#options.log, counters: this.#counters })
     this.#directory = new Directory({ findTenant, isFresh, timeoutMs: acquireTimeoutMs })
-    this.#pools = new TenantPools((pool) => {
-      this.#counters.evictions += 1
-      this.#cluster(pool.clusterId).retire(pool)
+    this.#pools = new TenantPools({
+      graceMs: this.#options.graceMs,
+      onRetire: (pool) => {
+        this.#counters.evictions += 1
+        this.#cluster(pool.clusterId).retire(pool)
+      },
+      onDeadline: (pool, reason) => {
+        // One that is being opened closes by itself.
+        for (const { state, connection } of [...pool.slots]) if (state !== 'opening') connection.stop(reason)
+      },
     })
     this.#owner = {
       texts: new StatementTexts(),
@@ -83,6 +91,27 @@ export class ConnectionRouter<Schema> {
    * throw those too, and `overloaded` when no connection became free in time.
    */
   async lease(tenantId: string, options?: LeaseOptions): Promise<Lease<Schema>> {
+    return leaseOf<Schema>(await this.#hold(tenantId, options))
+  }
+
+  /**
+   * Begins to open a connection for a tenant that has none, for someone who is about to use it and has still to be
+   * admitted. What goes wrong shows when it is used.
+   */
+  warm(tenantId: string): void {
+    this.#warm(tenantId).catch(() => {})
+  }
+
+  async #warm(tenantId: string): Promise<void> {
+    const hold = await this.#hold(tenantId)
+    try {
+      await this.#whenServed(hold, unaborted, (cluster, pool, limits) => cluster.sharing.warm(pool, limits))
+    } finally {
+      hold.finish()
+    }
+  }
+
+  async #hold(tenantId: string, options?: LeaseOptions): Promise<LeaseHold> {
     this.#assertOpen()
     if (options?.signal?.aborted) throw options.signal.reason
     const take = (pool: TenantPool<TenantConnection>): LeaseHold => {
@@ -92,7 +121,7 @@ export class ConnectionRouter<Schema> {
     const known = this.#poolInMind(tenantId)
     const hold = known === undefined ? await this.#onPoolOf(tenantId, take) : take(known)
     this.#leases.add(hold)
-    return leaseOf<Schema>(hold)
+    return hold
   }
 
   /**
@@ -146,23 +175,14 @@ export class ConnectionRouter<Schema> {
    * until its socket has closed. Safe to call twice.
    */
   close(options: { deadlineMs?: number } = {}): Promise<void> {
-    this.#closing ??= this.#close(options.deadlineMs ?? closeDeadlineMs)
+    this.#closing ??= this.#close(options.deadlineMs)
     return this.#closing
   }
 
-  async #close(deadlineMs: number): Promise<void> {
-    if (this.#leases.size > 0) {
-      const returned = new Promise<void>((resolve) => {
-        this.#onceReturned = resolve
-      })
-      const timer = setTimeout(() => this.#onceReturned?.(), deadlineMs)
-      await returned
-      clearTimeout(timer)
-    }
+  async #close(deadlineMs: number | undefined): Promise<void> {
+    await this.#leases.returned(deadlineMs)
     clearInterval(this.#housekeeping)
-    if (this.#leases.size > 0)
-      this.#options.log.warn({ leases: this.#leases.size }, 'leases were still out at close')
-    for (const lease of [...this.#leases]) lease.finish()
+    this.#leases.end()
     await Promise.all([...this.#clusters.values()].map((cluster) => cluster.close()))
   }
 
@@ -178,24 +198,28 @@ export class ConnectionRouter<Schema> {
    * Does something with the tenant's pool, by what is remembered of the tenant or by a look-up. `then` runs in the same
    * breath in which the pool was found to be the current one, so that it can take hold of it before it is forgotten.
    */
-  async #onPoolOf<T>(tenantId: string, then: (pool: TenantPool<TenantConnection>) => T): Promise<T> {
+  async #onPoolOf<T>(
+    tenantId: string,
+    then: (pool: TenantPool<TenantConnection>) => T,
+    holder?: LeaseHold,
+  ): Promise<T> {
     for (let i = 0; i < maxLookups; i++) {
       const known = this.#directory.peek(tenantId) ?? (await this.#directory.find(tenantId))
-      const pool = this.#pools.current(tenantId, known)
+      const pool = this.#pools.current(tenantId, known, holder?.pool)
       if (pool !== undefined) return then(pool)
     }
     throw overloaded(new Error('the tenant kept changing while it was looked up'))
   }
 
   /** The tenant's pool when it is remembered. Throws the refusal when the tenant may not be used. */
-  #poolInMind(tenantId: string): TenantPool<TenantConnection> | undefined {
+  #poolInMind(tenantId: string, holder?: LeaseHold): TenantPool<TenantConnection> | undefined {
     const known = this.#directory.peek(tenantId)
-    return known === undefined ? undefined : this.#pools.current(tenantId, known)
+    return known === undefined ? undefined : this.#pools.current(tenantId, known, holder?.pool)
   }
 
   /** The way of nearly every statement: no look-up, no wait, no promise but the statement's own. */
   #tryRun(lease: LeaseHold, statement: Statement): boolean {
-    const pool = this.#poolInMind(lease.tenantId)
+    const pool = this.#poolInMind(lease.tenantId, lease)
     if (pool === undefined) return false
     lease.moveTo(pool)
     return this.#cluster(pool.clusterId).sharing.tryRun(pool, statement)
@@ -211,13 +235,15 @@ export class ConnectionRouter<Schema> {
       limits: WaitLimits,
     ) => Promise<T>,
   ): Promise<T> {
-    const deadline = this.#now() + this.#options.acquireTimeoutMs
+    // Not the same for those who came at once, who would all be back at once; still longer than a connect may take.
+    const deadline = this.#now() + this.#options.acquireTimeoutMs * (0.9 + 0.1 * Math.random())
     for (let i = 0; i < maxLookups; i++) {
-      const pool = await this.#onPoolOf(lease.tenantId, (current) => {
+      const moveTo = (current: TenantPool<TenantConnection>): TenantPool<TenantConnection> => {
         signal.throwIfAborted()
         lease.moveTo(current)
         return current
-      })
+      }
+      const pool = await this.#onPoolOf(lease.tenantId, moveTo, lease)
       try {
         const timeoutMs = Math.max(1, deadline - this.#now())
         return await serve(this.#cluster(pool.clusterId), pool, { timeoutMs, signal })
@@ -231,7 +257,6 @@ export class ConnectionRouter<Schema> {
   #released(lease: LeaseHold): void {
     this.#leases.delete(lease)
     this.#forget(lease.pool)
-    if (this.#leases.size === 0) this.#onceReturned?.()
   }
 
   #forget(pool: TenantPool<TenantConnection>): void {
@@ -241,44 +266,23 @@ export class ConnectionRouter<Schema> {
   #cluster(clusterId: string): ClusterBudget<TenantConnection> {
     const known = this.#clusters.get(clusterId)
     if (known !== undefined) return known
-    const { budget, mayOpen, tenantMaxConnections, clock } = this.#options
+    const { budget, mayOpen, tenantMaxConnections, nodes, clock } = this.#options
     const cluster = new ClusterBudget<TenantConnection>({
-      ...{ clusterId, mayOpen, tenantMaxConnections, clock },
+      ...{ clusterId, mayOpen, clock },
+      tenantMax: () => Math.max(1, Math.floor(tenantMaxConnections / nodes())),
       budget: typeof budget === 'number' ? budget : budget(clusterId),
       counters: this.#counters,
       watch: this.#watch,
-      connect: (pool, events) => this.#connect(pool, events),
+      connect: connector(this.#options, this.#watch, this.#counters),
       onEmpty: (pool) => this.#forget(pool),
     })
     this.#clusters.set(clusterId, cluster)
     return cluster
   }
 
-  #connect(
-    { tenantId, identity, address }: TenantPool<TenantConnection>,
-    events: SlotEvents,
-  ): TenantConnection {
-    const { statementTimeoutMs, acquireTimeoutMs, log } = this.#options
-    const mismatch = (reached: { database: string; role: string }): void => {
-      this.#counters.mismatches += 1
-      const expected = { database: address.database, role: address.user }
-      log.error({ tenantId, identity, expected, reached }, "another database than the tenant's answered")
-    }
-    // Shorter than the wait, so that those who wait for a silent server hear that it is unavailable, not overloaded.
-    const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs * 0.8 }
-    const around = { tenantId, watch: this.#watch, counters: this.#counters }
-    return new TenantConnection(address, settings, { ...events, mismatch }, around)
-  }
-
   #keepHouse(): void {
     const now = this.#now()
     for (const cluster of this.#clusters.values()) cluster.closeIdleSince(now - this.#options.idleTimeoutMs)
-    for (const lease of this.#leases) {
-      if (now - lease.since <= this.#options.leaseWarnMs) break
-      if (lease.overdue) continue
-      lease.overdue = true
-      this.#counters.overdueLeases += 1
-      this.#options.log.warn({ tenantId: lease.tenantId, heldMs: now - lease.since }, 'a lease is overdue')
-    }
+    this.#leases.warnOverdue(now)
   }
 }

@@ -13,12 +13,12 @@ const turnMs = 25
 export class Demand<C extends ServerConnection> {
   readonly #queue: WaitQueue<C>
   readonly #permits: Permits
-  readonly #tenantMax: number
+  readonly #tenantMax: () => number
 
-  constructor(queue: WaitQueue<C>, permits: Permits, tenantMaxConnections: number) {
+  constructor(queue: WaitQueue<C>, permits: Permits, tenantMax: () => number) {
     this.#queue = queue
     this.#permits = permits
-    this.#tenantMax = tenantMaxConnections
+    this.#tenantMax = tenantMax
   }
 
   /** How many more connections this tenant has a use for and may open now. */
@@ -31,7 +31,7 @@ export class Demand<C extends ServerConnection> {
 
   /** One tenant gets at most three quarters of the budget: whatever it does, others find a connection. */
   get #mostOfOne(): number {
-    return Math.min(this.#tenantMax, Math.max(1, Math.floor(this.#permits.total * 0.75)))
+    return Math.min(this.#tenantMax(), Math.max(1, Math.floor(this.#permits.total * 0.75)))
   }
 
   /** Connections that must close because there are fewer permits, besides the `closing` ones. */

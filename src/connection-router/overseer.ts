@@ -8,6 +8,8 @@ import { ticksIn } from './wire/watch.ts'
 /** A statement that nobody waits for any more is left alone for this long: most are done before a cancel arrives. */
 const cancelAfterTicks = ticksIn(100)
 const cancelMs = 3_000
+/** When everything shall end, each further statement is cancelled so long after the one before, give or take a tick. */
+const cancelAgainTicks = ticksIn(25)
 /** Silence with a statement in flight before we ask whether the server is still there, and how long it may think. */
 const silenceTicks = ticksIn(1_200)
 const probeMs = 1_200
@@ -32,6 +34,9 @@ export type Overseen = Readonly<{
 export class Overseer {
   readonly #connection: Overseen
   #cancelled = false
+  #cancelsAll = false
+  /** The tick of the last of those cancels. */
+  #cancelledAt = 0
   /** The tick of the last probe. */
   #probedAt = 0
 
@@ -43,6 +48,7 @@ export class Overseer {
   onTick(tick: number): void {
     const { pipeline, address, statementTimeoutMs, die } = this.#connection
     const { head, heardAt } = pipeline
+    if (this.#cancelsAll && tick - this.#cancelledAt >= cancelAgainTicks) this.#cancel(tick)
     if (head?.owner?.aborted === true && tick - head.headSince >= cancelAfterTicks) this.#cancelAlone()
     // A unix socket ends with its server.
     const silent = tick - Math.max(heardAt, this.#probedAt)
@@ -52,16 +58,29 @@ export class Overseer {
     }
   }
 
+  /** Cancels what is in flight, one after the other. Only for a connection on which nothing may go on. */
+  cancelAll(): void {
+    this.#cancelsAll = true
+    this.#cancel(this.#cancelledAt)
+  }
+
   /**
    * Cancels the statement in flight when it is the only one, so that nobody else's can be hit. The connection takes no
    * other ones from then on, because the request may arrive late.
    */
   #cancelAlone(): void {
-    const { pipeline, address, counters, cancelKey, spoil } = this.#connection
+    const { pipeline, spoil } = this.#connection
     spoil()
-    const key = cancelKey()
-    if (this.#cancelled || pipeline.inFlight > 1 || key === undefined) return
+    if (this.#cancelled || pipeline.inFlight > 1) return
     this.#cancelled = true
+    this.#cancel(0)
+  }
+
+  #cancel(tick: number): void {
+    const { pipeline, address, counters, cancelKey } = this.#connection
+    const key = cancelKey()
+    if (key === undefined || pipeline.inFlight === 0) return
+    this.#cancelledAt = tick
     counters.cancels += 1
     // In vain is no harm: the statement then ends by itself.
     requestCancel(address, key, cancelMs).catch(() => {})

@@ -8,8 +8,10 @@ export type ConnectionRouterOptions = Readonly<{
   budget: number | ((clusterId: string) => number)
   /** False while this node must not open connections, whatever its budget. */
   mayOpen?: () => boolean
-  /** Server connections of one tenant; never more than three quarters of the budget. */
+  /** Server connections of one tenant over all nodes; on this one never more than three quarters of its budget. */
   tenantMaxConnections: number
+  /** How many nodes share that, this one included. */
+  nodes?: () => number
   /** How long a statement may wait for its connection before `overloaded`. */
   acquireTimeoutMs?: number
   /** Connections unused for this long are closed. */
@@ -17,6 +19,8 @@ export type ConnectionRouterOptions = Readonly<{
   /** Leases held for longer are logged and counted, once each. */
   leaseWarnMs?: number
   statementTimeoutMs?: number
+  /** Handlers that run when their tenant is suspended, deleted or moved go on for so long; then they are cancelled. */
+  graceMs?: number
   /** False while invalidations may be lost: placements are then looked up every time. */
   isFresh?: () => boolean
   log: Logger
@@ -29,6 +33,8 @@ export const routerDefaults = {
   idleTimeoutMs: 60_000,
   leaseWarnMs: 60_000,
   statementTimeoutMs: 30_000,
+  graceMs: 10_000,
+  nodes: () => 1,
   isFresh: () => true,
   mayOpen: () => true,
   clock: systemClock,

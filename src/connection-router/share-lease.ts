@@ -4,7 +4,14 @@ import type { Logger } from '../kernel/log.ts'
 export type Claim = Readonly<{ claim: number; inUse: number }>
 
 /** Its fair part of the whole on a cluster, and what it can have already. */
-export type Grant = Readonly<{ clusterId: string; whole: number; target: number; granted: number }>
+export type Grant = Readonly<{
+  clusterId: string
+  /** Those that share the whole, this one included. */
+  nodes: number
+  whole: number
+  target: number
+  granted: number
+}>
 
 export type ShareLeaseOptions = Readonly<{
   /** Renews the lease for `leaseMs` from some moment between call and answer. */
@@ -40,6 +47,7 @@ export class ShareLease {
   readonly #shares = new Map<string, Grant>()
   /** What this node keeps to. Never more than what was granted for it. */
   readonly #totals = new Map<string, number>()
+  #nodes = 1
   #quietAt = Number.NEGATIVE_INFINITY
   #quiet: NodeJS.Timeout | undefined
   #cut: NodeJS.Timeout | undefined
@@ -74,6 +82,11 @@ export class ShareLease {
   /** Connections this node may have on the cluster. */
   shareOf(clusterId: string): number {
     return this.holds ? (this.#totals.get(clusterId) ?? 0) : 0
+  }
+
+  /** How many nodes share the budgets, this one included. */
+  get nodes(): number {
+    return this.#nodes
   }
 
   /** The last answer about each cluster. */
@@ -137,6 +150,7 @@ export class ShareLease {
     for (const grant of grants) {
       gone.delete(grant.clusterId)
       this.#shares.set(grant.clusterId, grant)
+      this.#nodes = Math.max(1, grant.nodes)
       this.#setTotal(grant.clusterId, Math.min(grant.target, grant.granted))
     }
     for (const clusterId of gone) this.#setTotal(clusterId, 0)

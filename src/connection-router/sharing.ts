@@ -5,8 +5,12 @@ import { startWait, type Wait, type Waiter, type WaitLimits, type WaitQueue } fr
 import type { Statement } from './wire/statement.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
-/** A plain statement that waits for room on a shared connection of its pool. */
-export type LineEntry = { readonly statement: Statement; readonly wait: Wait<void>; readonly since: number }
+/** A plain statement that waits for room on a shared connection of its pool; undefined: only for a connection to be there. */
+export type LineEntry = {
+  readonly statement: Statement | undefined
+  readonly wait: Wait<void>
+  readonly since: number
+}
 
 /** What sharing needs of the budget. */
 export type SharingHost<C extends ServerConnection> = {
@@ -73,6 +77,14 @@ export class Sharing<C extends ServerConnection> implements Watched {
     await this.#wait(pool, statement, limits)
   }
 
+  /** Waits until the pool has a connection, for a statement that comes soon. Throws as `run` does. */
+  async warm(pool: TenantPool<C>, limits: WaitLimits): Promise<void> {
+    this.#host.assertServing(pool)
+    if (pool.alive || pool.line.size > 0) return
+    this.#host.assertReachable(pool)
+    await this.#wait(pool, undefined, limits)
+  }
+
   /** How many wait in lines for a shared connection, beyond their lines' own places in the queue. */
   get waiting(): number {
     let waiting = 0
@@ -115,7 +127,7 @@ export class Sharing<C extends ServerConnection> implements Watched {
     return this.#lines.size > 0
   }
 
-  #wait(pool: TenantPool<C>, statement: Statement, limits: WaitLimits): Promise<void> {
+  #wait(pool: TenantPool<C>, statement: Statement | undefined, limits: WaitLimits): Promise<void> {
     const wait = startWait<void>(limits, this.#counters, this.#clock, () => this.#leave(pool, entry))
     const entry: LineEntry = { statement, wait, since: this.#watch.now }
     pool.line.add(entry)
@@ -180,7 +192,7 @@ export class Sharing<C extends ServerConnection> implements Watched {
       if (!connection.hasRoom) break
       pool.line.delete(entry)
       entry.wait.give()
-      connection.run(entry.statement)
+      if (entry.statement !== undefined) connection.run(entry.statement)
     }
     if (pool.line.size === 0) this.#withdraw(pool)
   }

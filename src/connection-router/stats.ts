@@ -24,7 +24,7 @@ export class RouterCounters {
   headOfLine = 0
   /** Reads that were tried again because their connection died. */
   retries = 0
-  /** Statements cancelled on the server because nobody waited for them any more. */
+  /** Statements cancelled on the server: nobody waited for them any more, or their tenant was closed. */
   cancels = 0
   /** Connections given up because their server had gone without a word. */
   halfOpen = 0

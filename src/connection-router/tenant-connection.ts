@@ -1,11 +1,12 @@
 import pg from 'pg'
+import type { AppError } from '../kernel/errors.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
-import { clientOptions } from '../kernel/postgres-address.ts'
 import { AnotherDatabase, endsConnection, spoilsConnection, unavailable } from './connect-errors.ts'
 import type { CancelKey } from './doorbell.ts'
 import { Overseer } from './overseer.ts'
 import { learnCost, readText } from './statement-texts.ts'
 import type { RouterCounters } from './stats.ts'
+import { newTenantClient } from './tenant-client.ts'
 import { Pipeline } from './wire/pipeline.ts'
 import { Statement } from './wire/statement.ts'
 import { isStale, mayHaveBegun, mayRunAgain } from './wire/verdicts.ts'
@@ -29,25 +30,11 @@ export type ConnectionEvents = {
 
 /** How long a polite goodbye may take before the socket is cut. */
 const goodbyeMs = 3_000
-/** A session that holds a transaction open and does nothing blocks vacuum and others' locks. */
-const idleInTransactionMs = 30_000
-/** Below the statement timeout, so that a queue behind one lock shows as what it is. */
-const lockTimeoutMs = 10_000
 
 /** Statements in flight on one connection: more gains nothing, and each of them is lost when the connection is. */
 const maxInFlight = 64
 /** Nor are statements sent behind others that should take longer than this together: 10 ms. */
 const mostTicksAhead = 2
-/**
- * A role may change its own defaults; what a connection asks for at its start wins over them. The driver reads and
- * writes text in these forms, and quoting is only safe with standard strings.
- */
-const startOptions = [
-  'client_encoding=UTF8',
-  'DateStyle=ISO',
-  'TimeZone=UTC',
-  'standard_conforming_strings=on',
-]
 
 const identityQuery = 'select current_database() as database, current_user as role, session_user as login'
 
@@ -67,6 +54,8 @@ export class TenantConnection implements Watched {
   #goodbye: NodeJS.Timeout | undefined
   /** What the connection died of, as far as is known. */
   #cause: unknown
+  /** Why nothing may run here any more. */
+  #stopped: AppError | undefined
   #cancelKey: CancelKey | undefined
   readonly #overseer: Overseer
 
@@ -81,16 +70,7 @@ export class TenantConnection implements Watched {
     this.#events = events
     this.#watch = around.watch
     this.#tenantId = around.tenantId
-    this.#client = new pg.Client({
-      ...clientOptions(address),
-      application_name: 'freehold',
-      keepAlive: true,
-      keepAliveInitialDelayMillis: 10_000,
-      statement_timeout: settings.statementTimeoutMs,
-      idle_in_transaction_session_timeout: idleInTransactionMs,
-      lock_timeout: Math.min(lockTimeoutMs, settings.statementTimeoutMs),
-      options: startOptions.map((option) => `-c ${option}`).join(' '),
-    })
+    this.#client = newTenantClient(address, settings.statementTimeoutMs)
     const { connection } = this.#client
     this.#pipeline = new Pipeline(connection, around.watch, {
       answered: (statement) => this.#answered(statement),
@@ -191,8 +171,8 @@ export class TenantConnection implements Watched {
       return
     }
     if (text.leavesState) this.#spoiled = true
-    if (this.#lost) {
-      statement.fail(unavailable(this.#cause))
+    if (this.#lost || this.#stopped !== undefined) {
+      statement.fail(this.#stopped ?? unavailable(this.#cause))
       return
     }
     try {
@@ -227,6 +207,18 @@ export class TenantConnection implements Watched {
     else this.#client.end().catch(() => {})
   }
 
+  /**
+   * Ends it although it is in use: what is in flight is cancelled on the server, an open transaction is rolled back, and
+   * all of it and all that comes fails with `reason`.
+   */
+  stop(reason: AppError): void {
+    if (this.#ended) return
+    this.#stopped ??= reason
+    this.#spoiled = true
+    this.#overseer.cancelAll()
+    this.close()
+  }
+
   onTick(tick: number): boolean {
     this.#watched = !this.#ended && this.#pipeline.inFlight > 0
     if (this.#watched) this.#overseer.onTick(tick)
@@ -255,6 +247,7 @@ export class TenantConnection implements Watched {
 
   #callersError({ error, owner, named }: Statement): unknown {
     if (owner?.aborted === true) return owner.reason
+    if (this.#stopped !== undefined) return this.#stopped
     return this.#lost || isStale({ error, named }) ? unavailable(error) : error
   }
 
@@ -288,7 +281,7 @@ export class TenantConnection implements Watched {
     this.#ended = true
     this.#lost = true
     clearTimeout(this.#goodbye)
-    const error = unavailable(this.#cause ?? new Error('the connection was closed'))
+    const error = this.#stopped ?? unavailable(this.#cause ?? new Error('the connection was closed'))
     const begun = mayHaveBegun(this.#pipeline, this.#cause)
     for (const statement of this.#pipeline.abandon()) {
       if (mayRunAgain(statement, statement === begun, this.#cause))

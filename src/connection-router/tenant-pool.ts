@@ -55,6 +55,8 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
   /** The tenant's part of turns and of time, 1 or more; see FairQueue. */
   weight: number
   retired = false
+  /** Runs while nobody new may use the pool; when it is over, what still runs is ended. See TenantPools. */
+  deadline: NodeJS.Timeout | undefined
   /** Leases that hold this pool: while there is one, it is not dropped. */
   leases = 0
   /** Every connection that has not ended. */
@@ -88,6 +90,10 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
     if (lookup < this.lookup) return
     this.lookup = lookup
     if ('address' in placement) this.weight = placement.weight ?? 1
+  }
+
+  get leaving(): boolean {
+    return this.deadline !== undefined
   }
 
   /** Nothing open and nobody holds it: it may be forgotten. */

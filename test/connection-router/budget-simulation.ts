@@ -123,7 +123,7 @@ export class Simulation {
       add: (watched: Watched) => this.#watched.add(watched),
     }
     this.#cluster = new ClusterBudget<ModelConnection>({
-      ...{ clusterId: 'main', budget, tenantMaxConnections: tenantMax, clock, watch },
+      ...{ clusterId: 'main', budget, tenantMax: () => tenantMax, clock, watch },
       counters: new RouterCounters(),
       connect: (pool, events) => {
         const connection = new ModelConnection(pool, events)

@@ -30,7 +30,7 @@ const startLease = (answer: (claims: ReadonlyMap<string, Claim>) => Promise<Gran
 }
 
 const granted = (target: number, all = target): Grant[] => [
-  { clusterId: 'main', whole: 10, target, granted: all },
+  { clusterId: 'main', nodes: 1, whole: 10, target, granted: all },
 ]
 
 t.test(

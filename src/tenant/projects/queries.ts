@@ -1,6 +1,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { AppError } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/ids.ts'
+import { prepareQuery } from '../prepared-query.ts'
 import type { ProjectsTable, TenantTables } from '../tables.ts'
 import type { TenantDb } from '../tenant-scope.ts'
 
@@ -16,18 +17,22 @@ const columns = [
 
 export type ProjectRow = NonNullable<Awaited<ReturnType<typeof findProject>>>
 
-/** Projects, newest first, beginning after the one with id `after`. */
-export const listProjects = (db: TenantDb, page: { limit: number; after: string | undefined }) =>
-  db
-    .selectFrom('projects')
-    .select(columns)
-    .$if(page.after !== undefined, (query) => query.where('id', '<', page.after ?? ''))
-    .orderBy('id', 'desc')
-    .limit(page.limit)
-    .execute()
+const newestProjects = prepareQuery((db, limit: number) =>
+  db.selectFrom('projects').select(columns).orderBy('id', 'desc').limit(limit),
+)
+const projectsAfter = prepareQuery((db, limit: number, after: string) =>
+  db.selectFrom('projects').select(columns).where('id', '<', after).orderBy('id', 'desc').limit(limit),
+)
 
-export const findProject = (db: Kysely<TenantTables>, id: string) =>
-  db.selectFrom('projects').select(columns).where('id', '=', id).executeTakeFirst()
+/** Projects, newest first, beginning after the one with id `after`. */
+export const listProjects = (db: TenantDb, { limit, after }: { limit: number; after: string | undefined }) =>
+  after === undefined ? newestProjects(db, limit) : projectsAfter(db, limit, after)
+
+const projectById = prepareQuery((db, id: string) =>
+  db.selectFrom('projects').select(columns).where('id', '=', id),
+)
+
+export const findProject = async (db: Kysely<TenantTables>, id: string) => (await projectById(db, id))[0]
 
 type Change = Partial<Pick<ProjectsTable, 'name' | 'description' | 'workspace_id'>>
 

@@ -1,0 +1,121 @@
+/**
+ * What does the first request of a tenant cost that nobody has used on this node, when the node itself is warm? Token,
+ * session, membership, placement and connection are all new. One tenant after another, in turn with a bare connect and the
+ * same query on tenants of its own, whose roles have the SCRAM iterations that Postgres gives by itself; fails when the median is more than 1.25 times the bare one's.
+ * Usage: node bench/cold.ts [--quick] [--profile folder] [--write]
+ */
+import { parseArgs } from 'node:util'
+import pg from 'pg'
+import { scramVerifier } from '../src/kernel/crypto.ts'
+import { clientOptions } from '../src/kernel/postgres-address.ts'
+import { bareConnect } from './lib/bare.ts'
+import { openLine } from './lib/cannon.ts'
+import { type Column, withServers } from './lib/cell.ts'
+import { median, quantile, shotsFor } from './lib/pair.ts'
+import { profileSummary } from './lib/profile.ts'
+import { machineLine, report, table } from './lib/report.ts'
+import { inTurn } from './lib/turn.ts'
+import { openWorld, type World } from './lib/world.ts'
+
+const mostRatio = 1.25
+
+const { values: flags } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+    profile: { type: 'string' },
+  },
+})
+
+/** Cold tenants of each kind, and those before them that only warm the code. */
+const [measured, warming] = flags.quick ? [60, 60] : [200, 100]
+const total = 2 * (measured + warming)
+const column: Column = { name: 'cold', tenants: total, spread: 'even', connections: total }
+
+const measure = (world: World, port: number): Promise<{ own: number[]; bare: number[]; hot: number[] }> =>
+  inOrder(async (line) => {
+    const shots = shotsFor('freehold', world.tenants)
+    const ask = async (n: number): Promise<number> => {
+      const shot = shots[n]
+      if (shot === undefined) throw new Error('there is no such tenant')
+      const { good, ms, bytes } = await line.ask(shot)
+      if (!good) throw new Error(`a first request was answered: ${bytes}`)
+      return ms
+    }
+    const times = { own: [] as number[], bare: [] as number[], hot: [] as number[] }
+    for (let n = 0; n < total; n += 2) {
+      const stranger = world.tenants[n + 1]
+      if (stranger === undefined) throw new Error('there is no such tenant')
+      // Whatever goes first would always find the other's traces.
+      const bareFirst = n % 4 === 0
+      const before = bareFirst ? await bareConnect(stranger) : 0
+      const own = await ask(n)
+      const bare = bareFirst ? before : await bareConnect(stranger)
+      const hot = await ask(n)
+      if (n < 2 * warming) continue
+      times.own.push(own)
+      times.bare.push(bare)
+      times.hot.push(hot)
+    }
+    return times
+  }, port)
+
+/** Gives every second tenant, to whom the bare connects go, the verifier that Postgres would have made by itself. */
+const makePlain = async ({ tenants, grounds }: World): Promise<void> => {
+  const client = new pg.Client(clientOptions(grounds.provisioner))
+  await client.connect()
+  try {
+    for (const [n, { address }] of tenants.entries()) {
+      if (n % 2 === 0) continue
+      await client.query(`alter role ${address.user} password '${scramVerifier(address.password)}'`)
+    }
+  } finally {
+    await client.end()
+  }
+}
+
+const inOrder = async <T>(
+  work: (line: Awaited<ReturnType<typeof openLine>>) => Promise<T>,
+  port: number,
+): Promise<T> => {
+  const line = await openLine(port)
+  try {
+    return await work(line)
+  } finally {
+    line.close()
+  }
+}
+
+const row = (name: string, times: readonly number[], base: number): string[] => {
+  const sorted = times.toSorted((a, b) => a - b)
+  const cells = [quantile(sorted, 0), median(times), quantile(sorted, 0.9), quantile(sorted, 1)]
+  return [name, ...cells.map((ms) => ms.toFixed(2)), (median(times) / base).toFixed(2)]
+}
+
+const world = await inTurn(() => openWorld({ tenants: total, maxConnections: total + 100 }))
+try {
+  await makePlain(world)
+  const times = await inTurn(() =>
+    withServers(world, column, ['freehold'], flags, async ([server]) => {
+      if (server === undefined) throw new Error('the server is missing')
+      return measure(world, server.port)
+    }),
+  )
+  const base = median(times.bare)
+  const rows = [
+    row('bare connect and query', times.bare, base),
+    row('**first request of a tenant**', times.own, base),
+    row('its second request', times.hot, base),
+  ]
+  const text = [
+    `${machineLine(world.postgres.version)}; ${measured} tenants each, one after another, after ${warming} that only warm the code`,
+    table(['milliseconds', 'least', 'median', '90 %', 'most', '×'], rows),
+  ].join('\n\n')
+  const promises = [
+    { what: 'first request, to a bare connect and query', seen: median(times.own) / base, most: mostRatio },
+  ]
+  await report({ name: 'cold', text, promises, failures: [], write: flags.write })
+} finally {
+  await world.close()
+}
+if (flags.profile !== undefined) console.log(`\n${await profileSummary(flags.profile)}`)

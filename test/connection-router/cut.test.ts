@@ -1,0 +1,22 @@
+import t from 'tap'
+import { maxConnecting } from '../../src/connection-router/connect-gate.ts'
+import { codeOf, startWorld } from './world.ts'
+
+const world = await startWorld(t, 1)
+const { tenantId } = world.tenant(0)
+
+world.test('connections that are cut while they open are in nobody’s way afterwards', async (t) => {
+  const router = world.router({ budget: 2 * maxConnecting, tenantMaxConnections: maxConnecting })
+  const transactions = Array.from({ length: maxConnecting }, () =>
+    codeOf(router.use(tenantId, (db) => db.transaction().execute(async () => {}))),
+  )
+  while (router.stats().clusters[0]?.opening !== maxConnecting) await new Promise(setImmediate)
+  router.cut()
+  const codes = await Promise.all(transactions)
+  t.same(
+    codes.filter((code) => code !== 'no error' && code !== 'database_unavailable'),
+    [],
+  )
+  const [row] = await router.use(tenantId, (db) => db.selectFrom('canary').select('word').execute())
+  t.equal(row?.word, tenantId)
+})

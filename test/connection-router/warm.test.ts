@@ -1,0 +1,37 @@
+import t from 'tap'
+import { startWorld, until } from './world.ts'
+
+const world = await startWorld(t, 1)
+const { tenantId } = world.tenant(0)
+
+world.test('a connection that is warmed is the one the statement then takes', async (t) => {
+  const router = world.router()
+  router.warm(tenantId)
+  router.warm(tenantId)
+  const rows = await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
+  t.ok(rows.length > 0)
+  const { opens, leases, waiters, clusters } = router.stats()
+  t.match({ opens, leases, waiters }, { opens: 1, leases: 0, waiters: 0 })
+  t.equal(clusters[0]?.idle, 1)
+})
+
+world.test('warmed for nobody it becomes idle and is in nobody’s way', async (t) => {
+  const router = world.router()
+  router.warm(tenantId)
+  await until(() => router.stats().clusters[0]?.idle === 1)
+  t.match(router.stats(), { opens: 1, leases: 0, waiters: 0 })
+  router.warm(tenantId)
+  await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
+  t.equal(router.stats().opens, 1)
+})
+
+world.test('warming what cannot be reached or does not exist harms nobody', async (t) => {
+  const router = world.router()
+  router.warm('01a1fc88-1d40-73d4-998d-d2e5efdfe288')
+  await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
+  await until(() => router.stats().leases === 0)
+  t.equal(router.stats().opens, 1)
+  await router.close()
+  router.warm(tenantId)
+  t.equal(router.stats().leases, 0)
+})

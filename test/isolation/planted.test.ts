@@ -1,0 +1,23 @@
+import t from 'tap'
+import { startTestPostgres } from '../helpers/postgres.ts'
+import { seedOfRun } from '../helpers/random.ts'
+import { fuzzPlanted } from './planted.ts'
+import { plants } from './plants.ts'
+import { makeWorld, restoreWorld } from './world.ts'
+
+/** Each bug must show within so many requests. */
+const requests = 5_000
+
+// Each plant starts four nodes of its own.
+t.setTimeout(300_000)
+const world = await makeWorld(await startTestPostgres(t), 40)
+
+for (const { name } of plants) {
+  t.test(`it is found out when ${name}`, async (t) => {
+    await restoreWorld(world)
+    const seed = seedOfRun()
+    const { finding, done } = await fuzzPlanted({ world, plant: name, seed, requests })
+    t.comment(`SEED=${seed}: ${finding?.what} after ${done} requests (${finding?.where})`)
+    t.ok(finding, 'something was found')
+  })
+}
