@@ -1,4 +1,5 @@
 import { addDoctor } from './commands/doctor/doctor.ts'
+import { addKeysRotate } from './commands/keys/rotate.ts'
 import { addMasterMigrate } from './commands/master/migrate.ts'
 import { addTenantCreate } from './commands/tenant/create.ts'
 import { addTenantList } from './commands/tenant/list.ts'
@@ -11,6 +12,9 @@ const tenant = noun(program, 'tenant', 'Customers, and the databases they hold')
 addTenantCreate(tenant)
 addTenantList(tenant)
 addTenantShow(tenant)
+
+const keys = noun(program, 'keys', 'The keys that sign access tokens')
+addKeysRotate(keys)
 
 const master = noun(program, 'master', 'The control database')
 addMasterMigrate(master)

@@ -13,7 +13,12 @@ import { type Grounds, readConfig, withGrounds } from './grounds.ts'
 import type { Progress } from './progress.ts'
 
 /** What a command works on: the same that a running service has, without HTTP and worker. */
-export type Installation = Readonly<{ config: Config; master: Master; manager: TenantManager }>
+export type Installation = Readonly<{
+  config: Config
+  master: Master
+  box: SecretBox
+  manager: TenantManager
+}>
 
 /** Milliseconds that a first start in another process needs at most from its server to its master key. */
 const keyPatience = 5_000
@@ -58,7 +63,7 @@ export const onInstallation = async <T>(
     const manager = openManager(grounds, master, box, installationId)
     try {
       await manager.prepareDefaultCluster(grounds.provisioner)
-      return await work({ config: grounds.config, master, manager })
+      return await work({ config: grounds.config, master, box, manager })
     } finally {
       await manager.close()
     }

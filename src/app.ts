@@ -1,8 +1,12 @@
+import { accountRoutes } from './control/auth/account-routes.ts'
+import { linkPages } from './control/auth/link-pages.ts'
 import { authRoutes } from './control/auth/routes.ts'
 import type { ControlDeps } from './control/control-deps.ts'
 import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
+import { systemUserRoutes } from './control/system-users/routes.ts'
+import { tokenRoute } from './control/system-users/token-route.ts'
 import { tenantRoutes } from './control/tenants/routes.ts'
 import type { ReadTenantSettings } from './control/tenants/tenant-view.ts'
 import { registerAccessTokens } from './http/access-tokens.ts'
@@ -11,6 +15,7 @@ import { documentationRoutes, registerOpenApi } from './http/documentation.ts'
 import { createGuards } from './http/guards.ts'
 import { createAuthenticate } from './http/identity.ts'
 import { registerMetrics } from './http/metrics.ts'
+import { limitByAddress } from './http/rate-limit.ts'
 import { type LedgerEntry, openRouteLedger } from './http/route-ledger.ts'
 import { collectRouterMetrics } from './http/router-metrics.ts'
 import { createServer } from './http/server.ts'
@@ -43,17 +48,19 @@ export const buildApp = async (
   checkReady: () => Promise<ReadyPart[]>,
 ): Promise<{ app: App; routes: readonly LedgerEntry[] }> => {
   const { config, clock, grants, keys, router } = service
-  const app = createServer(service.log)
+  const app = createServer(service.log, config.trustedProxies)
   const tokens = await registerAccessTokens(app, {
     keys,
     issuer: config.publicUrl,
     seconds: config.accessTokenSeconds,
     clock,
   })
+  const authenticate = createAuthenticate(tokens, grants, clock)
   const guards = createGuards(app, {
-    authenticate: createAuthenticate(tokens, grants, clock),
+    authenticate,
     grants,
     lease: (tenantId, options) => router.lease(tenantId, options),
+    warm: (tenantId) => router.warm(tenantId),
   })
   const ledger = openRouteLedger(app, guards)
   const metrics = registerMetrics(app, (registry) =>
@@ -66,9 +73,14 @@ export const buildApp = async (
     box: service.box,
     grants,
     passwords: service.passwords,
+    limits: service.limits,
+    limitByAddress: limitByAddress(service.limits),
     tokens,
     accessTokenSeconds: config.accessTokenSeconds,
+    authenticate,
+    publicUrl: config.publicUrl,
     signUpOpen: config.signUp === 'open',
+    verifyEmail: config.verifyEmail,
     manager: service.manager,
     readSettings: settingsReader(service),
   }
@@ -77,11 +89,15 @@ export const buildApp = async (
   documentationRoutes(app)
   // Account
   authRoutes(app, control)
+  accountRoutes(app, control)
+  tokenRoute(app, control)
+  linkPages(app)
   tenantRoutes(app, control)
   // Tenant
   projectRoutes(app)
   // Platform
   platformRoutes(app, control)
+  systemUserRoutes(app, control)
   routerRoute(app, control, { nodeId: service.nodeId, stats: () => router.stats() })
 
   await app.ready()

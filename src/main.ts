@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { Server as NetServer } from 'node:net'
 import type { FirstAdmin } from './access/first-admin.ts'
 import { buildApp } from './app.ts'
 import { createReadiness, type ReadyCheck } from './control/status/readiness.ts'
@@ -28,7 +29,11 @@ type Run = {
 /** Load balancers see `not ready` for this long before the listener closes. A person at Ctrl-C does not wait for them. */
 const drainMs = 500
 
-/** A connection kept alive by its client has nothing to say while we close: looked for this often. */
+/**
+ * After the listener has closed, a client with a connection gets this long to send what it is about to send; from then on
+ * connections that have nothing to say are closed, looked for this often.
+ */
+const farewellMs = 1_000
 const idleCheckMs = 50
 
 /** What a start that was told to stop half-way throws: no news to anybody. */
@@ -141,16 +146,26 @@ const listen = async (app: App, config: Config): Promise<string> => {
 }
 
 /**
- * Lets requests under way finish. Their connections are closed as soon as they idle: by themselves they would stay open
- * as long as their clients like.
+ * Closes the listener first, so that nobody new comes; then every answer asks its client to leave, and connections that say
+ * nothing for a while are closed. Closed at once, as Node would, they could be cut while a request is on its way into them.
+ * Requests under way are answered.
  */
 const closeApp = async (app: App): Promise<void> => {
-  const timer = setInterval(() => app.server.closeIdleConnections(), idleCheckMs)
-  try {
-    await app.close()
-  } finally {
-    clearInterval(timer)
-  }
+  const { server } = app
+  server.prependListener('request', (_request, answer) => void answer.setHeader('connection', 'close'))
+  // In an immediate, so after a poll: whoever has arrived by then is let in, and what was sent by then is read.
+  const closed = new Promise((resolve) => {
+    setImmediate(() => NetServer.prototype.close.call(server, resolve))
+  })
+  const dismissIdle = (): void => void setImmediate(() => server.closeIdleConnections())
+  let timer: NodeJS.Timeout | undefined
+  const patience = setTimeout(() => {
+    timer = setInterval(dismissIdle, idleCheckMs)
+  }, farewellMs)
+  await closed
+  clearTimeout(patience)
+  clearInterval(timer)
+  await app.close()
 }
 
 const openWorker = async (run: Run, service: Service): Promise<Worker> => {

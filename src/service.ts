@@ -1,7 +1,9 @@
 import { announceFirstAdmin, type FirstAdmin } from './access/first-admin.ts'
 import { Grants } from './access/grants.ts'
 import { createPasswords, type Passwords } from './access/passwords.ts'
+import { createRateLimits, noRateLimits, type RateLimits } from './access/rate-limits.ts'
 import { loadSigningKeys, type SigningKeys } from './access/signing-keys.ts'
+import { createAccountTasks } from './account-tasks.ts'
 import { ConnectionRouter } from './connection-router/connection-router.ts'
 import { type Clock, systemClock } from './kernel/clock.ts'
 import type { Config } from './kernel/config.ts'
@@ -18,6 +20,8 @@ import { openUpToDateMaster } from './open-master.ts'
 import type { TenantTables } from './tenant/tables.ts'
 import { probeServer } from './tenant-manager/probe-server.ts'
 import { createTenantManager, type TenantManager } from './tenant-manager/tenant-manager.ts'
+
+import type { AccountTasks } from './worker.ts'
 
 /** Where the servers are and the key that opens what is sealed: found out by `main`, embedded or given. */
 export type Grounds = {
@@ -39,12 +43,14 @@ export type Service = {
   readonly box: SecretBox
   readonly keys: SigningKeys
   readonly passwords: Passwords
+  readonly limits: RateLimits
   readonly grants: Grants
   readonly manager: TenantManager
   readonly router: ConnectionRouter<TenantTables>
   /** What all nodes together may have on each cluster, as this node last heard it. */
   budgets(): readonly { clusterId: string; whole: number }[]
   readonly changes: ChangeFeed
+  readonly accountTasks: AccountTasks
   /** Makes the first admin if there is none yet, and shows it; see access/first-admin.ts. */
   announceFirstAdmin(show: (admin: FirstAdmin | undefined) => void): Promise<void>
   close(): Promise<void>
@@ -78,11 +84,16 @@ export const openService = async (
     await setConnectionBudget(master.db, cluster.id, connectionBudget(config, server))
     if (grounds.alone === true) await forgetNodes(master.db)
     const passwords = await createPasswords()
-    const keys = await loadSigningKeys(master.db, box)
+    const keys = await loadSigningKeys(master.db, box, clock)
+
+    // A new key signs ten minutes after it is heard of; whoever missed that reads it when the channel is back.
+    const reloadKeys = (): void => {
+      keys.reload().catch((error: unknown) => log.warn({ err: error }, 'the signing keys cannot be read'))
+    }
 
     const freshness: { feed: ChangeFeed | undefined } = { feed: undefined }
     const isFresh = (): boolean => freshness.feed?.isFresh() ?? false
-    const grants = new Grants(master.db, isFresh)
+    const grants = new Grants(master, isFresh)
     const nodeId = newId()
     const shares = createNodeShares({
       id: nodeId,
@@ -93,9 +104,10 @@ export const openService = async (
     })
     closers.push(() => shares.close())
     const router = new ConnectionRouter<TenantTables>({
-      findTenant: findPlacement(master.db, box),
+      findTenant: findPlacement(master, box),
       budget: (clusterId) => shares.shareOf(clusterId),
       mayOpen: () => shares.holds,
+      nodes: () => shares.nodes,
       tenantMaxConnections: config.tenantMaxConnections,
       isFresh,
       log,
@@ -107,10 +119,12 @@ export const openService = async (
       {
         onChange: (change) => {
           grants.forget(change)
+          if (change === 'access') reloadKeys()
           if (change.startsWith('tenant:')) router.invalidate(change.slice('tenant:'.length))
         },
         onGap: () => {
           grants.forgetAll()
+          reloadKeys()
           router.invalidateAll()
         },
       },
@@ -128,11 +142,13 @@ export const openService = async (
       box,
       keys,
       passwords,
+      limits: config.rateLimits ? createRateLimits(master.db) : noRateLimits,
       grants,
       manager,
       router,
       budgets: () => shares.grants(),
       changes,
+      accountTasks: createAccountTasks({ config, db: master.db, box, log, clock }),
       announceFirstAdmin: (show) => announceFirstAdmin(master.db, passwords, config.admin, show),
       close,
     }

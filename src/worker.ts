@@ -12,9 +12,13 @@ export type WorkerDeps = {
   master: Master
   manager: TenantManager
   log: Logger
+  /** What the worker does for accounts; built by the service, which has the keys for it. */
+  accountTasks: AccountTasks
   /** Milliseconds between looks for killed workers. */
   livenessInterval?: number
 }
+
+export type AccountTasks = Pick<TaskHandlers, 'send-mail' | 'account-request' | 'tidy-access'>
 
 export type Worker = {
   /** True while it takes jobs. */
@@ -32,7 +36,8 @@ const defaultLivenessInterval = 10_000
 const workerLock = (workerId: string): string => `worker:${workerId}`
 
 /** Every task of the installation. */
-const taskHandlers = ({ manager, log }: WorkerDeps): TaskHandlers => ({
+const taskHandlers = ({ manager, log, accountTasks }: WorkerDeps): TaskHandlers => ({
+  ...accountTasks,
   'refill-spares': () => manager.refillSpares(),
   'provision-tenant': ({ tenantId }) => manager.provisionTenant(tenantId),
   'erase-database': ({ databaseId }) => manager.eraseDatabase(databaseId),

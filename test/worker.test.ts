@@ -6,6 +6,7 @@ import { newId } from '../src/kernel/ids.ts'
 import { createLogger } from '../src/kernel/log.ts'
 import { enqueue } from '../src/queue/enqueue.ts'
 import { startWorker, type Worker } from '../src/worker.ts'
+import { noAccountTasks } from './helpers/no-account-tasks.ts'
 import { connectTo, startTestPostgres } from './helpers/postgres.ts'
 import { startLandlord } from './helpers/tenant-manager.ts'
 import { until } from './helpers/until.ts'
@@ -21,6 +22,7 @@ const start = async (t: Test, provisionTenant: (id: string) => Promise<void>): P
     master,
     manager: { ...manager, provisionTenant },
     log,
+    accountTasks: noAccountTasks,
     livenessInterval: 50,
   })
   t.teardown(() => worker.stop())

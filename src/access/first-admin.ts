@@ -3,6 +3,8 @@ import { randomSecret } from '../kernel/crypto.ts'
 import { writeMasterAudit } from '../master/audit-log.ts'
 import type { MasterDb, MasterTransaction } from '../master/master.ts'
 import { findPersonByEmail, insertPerson } from '../master/people.ts'
+import { endSessionsOf } from './end-session.ts'
+import { dropMailedTokens } from './mailed-tokens.ts'
 import type { Passwords } from './passwords.ts'
 
 /** What the operator is to be shown, once. `password` is undefined when they chose it themselves. */
@@ -66,12 +68,8 @@ const takeOver = async (trx: MasterTransaction, personId: string, passwordHash: 
     .set({ password_hash: passwordHash, platform_admin: true, updated_at: now })
     .where('id', '=', personId)
     .execute()
-  await trx
-    .updateTable('sessions')
-    .set({ ended_at: now })
-    .where('person_id', '=', personId)
-    .where('ended_at', 'is', null)
-    .execute()
+  await endSessionsOf(trx, personId, 'taken_over')
+  await dropMailedTokens(trx, personId, 'reset_password')
   await writeMasterAudit(trx, {
     actor: { kind: 'system', id: null },
     action: 'platform_admin.password_set',

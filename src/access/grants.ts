@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { CachedLookup } from '../kernel/cached-lookup.ts'
 import type { TenantStatus } from '../kernel/tenant-status.ts'
-import type { MasterDb } from '../master/master.ts'
+import { type Master, runPrepared } from '../master/master.ts'
 import { expandPermissions, type Permission } from './catalogue.ts'
 
 /** A session whose tokens are to be believed right now. */
@@ -9,6 +9,8 @@ export type LiveSession = Readonly<{
   sessionId: string
   personId: string
   platformAdmin: boolean
+  /** A system user's, which may do less with its own account than a person. */
+  system?: boolean
   expiresAt: Date
 }>
 
@@ -20,28 +22,36 @@ export type Grant = Readonly<{
   permissions: ReadonlySet<Permission>
 }>
 
-const findSession = async (db: MasterDb, sessionId: string): Promise<LiveSession | undefined> => {
-  const row = await db
+const findSession = async (master: Master, sessionId: string): Promise<LiveSession | undefined> => {
+  const query = master.db
     .selectFrom('sessions')
     .innerJoin('people', 'people.id', 'sessions.person_id')
-    .select(['sessions.id', 'sessions.person_id', 'sessions.expires_at', 'people.platform_admin'])
+    .select([
+      'sessions.id',
+      'sessions.person_id',
+      'sessions.expires_at',
+      'people.platform_admin',
+      'people.kind',
+    ])
     .where('sessions.id', '=', sessionId)
     .where('sessions.ended_at', 'is', null)
     .where('sessions.expires_at', '>', sql<Date>`now()`)
+    .where('sessions.idle_expires_at', '>', sql<Date>`now()`)
     .where('people.disabled_at', 'is', null)
-    .executeTakeFirst()
+  const [row] = await runPrepared(master, query.compile())
   return (
     row && {
       sessionId: row.id,
       personId: row.person_id,
       platformAdmin: row.platform_admin,
+      system: row.kind === 'system',
       expiresAt: row.expires_at,
     }
   )
 }
 
-const findGrant = async (db: MasterDb, tenantId: string, personId: string): Promise<Grant | undefined> => {
-  const rows = await db
+const findGrant = async (master: Master, tenantId: string, personId: string): Promise<Grant | undefined> => {
+  const query = master.db
     .selectFrom('memberships')
     .innerJoin('tenants', 'tenants.id', 'memberships.tenant_id')
     .innerJoin('roles', 'roles.id', 'memberships.role_id')
@@ -51,7 +61,7 @@ const findGrant = async (db: MasterDb, tenantId: string, personId: string): Prom
     .where('memberships.tenant_id', '=', tenantId)
     .where('memberships.person_id', '=', personId)
     .where('memberships.status', '=', 'active')
-    .execute()
+  const rows = await runPrepared(master, query.compile())
   const first = rows[0]
   if (first === undefined) return undefined
   const patterns = rows.flatMap((row) => (row.permission === null ? [] : [row.permission]))
@@ -77,14 +87,14 @@ export class Grants {
   readonly #sessions: CachedLookup<LiveSession>
   readonly #grants: CachedLookup<Grant>
 
-  constructor(db: MasterDb, isFresh: () => boolean) {
+  constructor(master: Master, isFresh: () => boolean) {
     const limits = { max: remembered, ttlMs, missingTtlMs, missingMax, isFresh }
-    this.#sessions = new CachedLookup({ ...limits, find: (sessionId) => findSession(db, sessionId) })
+    this.#sessions = new CachedLookup({ ...limits, find: (sessionId) => findSession(master, sessionId) })
     this.#grants = new CachedLookup({
       ...limits,
       find: (key) => {
         const [tenantId = '', personId = ''] = key.split(':')
-        return findGrant(db, tenantId, personId)
+        return findGrant(master, tenantId, personId)
       },
     })
   }

@@ -1,13 +1,20 @@
-import { hash, verify } from 'argon2'
+import { availableParallelism } from 'node:os'
+import { hash, needsRehash, verify } from 'argon2'
 import { AppError } from '../kernel/errors.ts'
+import { loadCommonPasswords } from './common-passwords.ts'
 
 /** OWASP Password Storage Cheat Sheet, argon2id: 19 MiB of memory, 2 passes, 1 lane. */
 const argon = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 
-/** At most this many at once: each takes a thread of libuv's pool of four, which DNS and files need too. */
-const concurrent = 2
-/** More than this many waiting means seconds of waiting: better refused at once. */
-const waiting = 200
+/**
+ * At most this many at once. One core is left for requests, and one of libuv's four threads for DNS and files, which
+ * would otherwise wait behind passwords.
+ */
+export const concurrent = Math.max(1, Math.min(3, availableParallelism() - 1))
+/** More than this many waiting means seconds of waiting (each takes 30 ms or more): better refused at once. */
+export const waiting = 100 * concurrent
+/** By then about half of those who wait have had their turn. */
+const retryAfterSeconds = 3
 
 /**
  * Hashes and checks passwords with argon2id, a few at a time so that a storm of sign-ins starves no other route.
@@ -17,6 +24,10 @@ export type Passwords = {
   hash(password: string): Promise<string>
   /** With no `stored` hash it does the same work and answers false, so that unknown accounts take as long. */
   verify(stored: string | null | undefined, password: string): Promise<boolean>
+  /** True when the hash was made with other parameters than are used now: hash again while the password is at hand. */
+  isOutdated(stored: string): boolean
+  /** Throws `validation_failed` when a new password, given in the body's `field`, is one that everybody tries first. */
+  mustBeUncommon(password: string, field: string): void
 }
 
 /** A gate that lets `concurrent` through at a time, first come first served. */
@@ -26,7 +37,9 @@ const createGate = (): (<T>(work: () => Promise<T>) => Promise<T>) => {
   return async (work) => {
     if (running >= concurrent) {
       if (queue.length >= waiting) {
-        throw new AppError('overloaded', 'Too many people are signing in right now; try again in a moment.')
+        throw new AppError('overloaded', 'Too many people are signing in right now; try again in a moment.', {
+          retryAfter: retryAfterSeconds,
+        })
       }
       await new Promise<void>((resolve) => queue.push(resolve))
     } else {
@@ -45,12 +58,21 @@ const createGate = (): (<T>(work: () => Promise<T>) => Promise<T>) => {
 
 export const createPasswords = async (): Promise<Passwords> => {
   const gate = createGate()
+  const isCommon = await loadCommonPasswords()
   const decoy = await hash('no password is ever checked against this one', argon)
   return {
     hash: (password) => gate(() => hash(password, argon)),
     verify: async (stored, password) => {
       const matches = await gate(() => verify(stored ?? decoy, password))
       return typeof stored === 'string' && matches
+    },
+    isOutdated: (stored) => needsRehash(stored, argon),
+    mustBeUncommon: (password, field) => {
+      if (!isCommon(password)) return
+      const message = 'is one of the passwords that are tried first; choose another one'
+      throw new AppError('validation_failed', `The password ${message}.`, {
+        errors: [{ path: `/${field}`, message }],
+      })
     },
   }
 }

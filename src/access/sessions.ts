@@ -4,14 +4,20 @@ import type { SecretBox } from '../kernel/crypto.ts'
 import { newId } from '../kernel/ids.ts'
 import type { MasterTransaction } from '../master/master.ts'
 import { sealedFor } from '../master/secrets.ts'
+import { endSession } from './end-session.ts'
 import { deriveRefreshToken, refreshTokenHash } from './refresh-tokens.ts'
 
 /** A session ends this long after sign-in, however often it is refreshed. */
 const lifetimeDays = 30
+/** And this long after its last refresh. Longer than any access token lives, so only a refresh has to look at it. */
+const idleDays = 14
 /** Within this many seconds the immediate predecessor of a refresh token gets the same successor (two tabs, a lost answer). */
 const leewaySeconds = 10
 
 export type ClientInfo = { address: string | null; userAgent: string | null }
+
+/** How people prove who they are, in the words of RFC 8176 where it has one: `fed` is another provider's word. */
+export type Proof = 'pwd' | 'otp' | 'hwk' | 'fed'
 
 export type IssuedSession = {
   sessionId: string
@@ -40,11 +46,18 @@ const storeToken = async (
     .execute()
 }
 
-/** Starts a session for a person who has just proved who they are. */
+const clientColumns = ({ address, userAgent }: ClientInfo) => ({
+  address,
+  user_agent: userAgent?.slice(0, 500) ?? null,
+})
+
+const idleFromNow = () => sql<Date>`now() + make_interval(days => ${idleDays})`
+
+/** Starts a session for a person who has just given these proofs of who they are, in this order; `pwd` when none are named. */
 export const startSession = async (
   trx: MasterTransaction,
   box: SecretBox,
-  person: { id: string; tenantId: string | null } & ClientInfo,
+  person: { id: string; tenantId: string | null; proofs?: readonly [Proof, ...Proof[]] } & ClientInfo,
 ): Promise<IssuedSession> => {
   const sessionId = newId()
   const secret = randomBytes(32)
@@ -55,10 +68,10 @@ export const startSession = async (
       person_id: person.id,
       tenant_id: person.tenantId,
       secret: box.seal(secret, sealedFor.session(sessionId)),
-      authenticated_by: 'password',
-      address: person.address,
-      user_agent: person.userAgent?.slice(0, 500) ?? null,
+      amr: [...(person.proofs ?? ['pwd'])],
+      ...clientColumns(person),
       expires_at: sql<Date>`now() + make_interval(days => ${lifetimeDays})`,
+      idle_expires_at: idleFromNow(),
     })
     .execute()
   const refreshToken = deriveRefreshToken(secret, sessionId, 1)
@@ -77,45 +90,73 @@ const lockLiveSession = (trx: MasterTransaction, sessionId: string) =>
       'sessions.tenant_id',
       'sessions.secret',
       'sessions.generation',
-      sql<boolean>`sessions.rotated_at > now() - make_interval(secs => ${leewaySeconds})`.as('within_leeway'),
+      // Within the leeway, what was good before the last refresh is good still.
+      sql<number>`case when sessions.rotated_at > now() - make_interval(secs => ${leewaySeconds})
+        then sessions.oldest_good_before else sessions.oldest_good end`.as('oldest_good'),
     ])
     .where('sessions.id', '=', sessionId)
     .where('sessions.ended_at', 'is', null)
     .where('sessions.expires_at', '>', sql<Date>`now()`)
+    .where('sessions.idle_expires_at', '>', sql<Date>`now()`)
     .where('people.disabled_at', 'is', null)
     .forUpdate('sessions')
     .executeTakeFirst()
 
 type LiveSession = NonNullable<Awaited<ReturnType<typeof lockLiveSession>>>
 
-const issue = async (
+/** The session's token of one of its generations, given again or for the first time. */
+const tokenOf = (box: SecretBox, session: LiveSession, generation: number): string =>
+  deriveRefreshToken(box.open(session.secret, sealedFor.session(session.id)), session.id, generation)
+
+const issued = (session: LiveSession, tenantId: string | null, refreshToken: string): IssuedSession => ({
+  sessionId: session.id,
+  personId: session.person_id,
+  tenantId,
+  refreshToken,
+})
+
+/** Makes the next generation's token and answers it. `spent`: all before it are, but for the leeway. */
+const advance = async (
   trx: MasterTransaction,
   box: SecretBox,
   session: LiveSession,
-  generation: number,
-  tenantId: string | null,
-): Promise<IssuedSession> => {
-  const secret = box.open(session.secret, sealedFor.session(session.id))
-  const refreshToken = deriveRefreshToken(secret, session.id, generation)
-  if (generation !== session.generation) {
-    await trx
-      .updateTable('sessions')
-      .set({ generation, rotated_at: sql<Date>`now()`, tenant_id: tenantId })
-      .where('id', '=', session.id)
-      .execute()
-    await storeToken(trx, session.id, generation, refreshToken)
-  }
-  return { sessionId: session.id, personId: session.person_id, tenantId, refreshToken }
+  { spent }: { spent: boolean },
+): Promise<string> => {
+  const generation = session.generation + 1
+  const token = tokenOf(box, session, generation)
+  await trx
+    .updateTable('sessions')
+    .set({ generation })
+    .$if(spent, (query) =>
+      query.set({
+        rotated_at: sql<Date>`now()`,
+        oldest_good: generation,
+        oldest_good_before: sql<number>`oldest_good`,
+      }),
+    )
+    .where('id', '=', session.id)
+    .execute()
+  await storeToken(trx, session.id, generation, token)
+  return token
+}
+
+const touch = async (trx: MasterTransaction, sessionId: string, client: ClientInfo): Promise<void> => {
+  await trx
+    .updateTable('sessions')
+    .set({ last_used_at: sql<Date>`now()`, idle_expires_at: idleFromNow(), ...clientColumns(client) })
+    .where('id', '=', sessionId)
+    .execute()
 }
 
 /**
  * Exchanges a refresh token for its one successor. However many present the same token at once, all get the same
- * successor; a token older than the immediate predecessor, or presented after the leeway, ends the session.
+ * successor; a token that was spent longer ago than the leeway, or before that, ends the session.
  */
 export const rotateSession = async (
   trx: MasterTransaction,
   box: SecretBox,
   token: string,
+  client: ClientInfo,
 ): Promise<Rotation> => {
   const hash = refreshTokenHash(token)
   if (hash === undefined) return { outcome: 'refused' }
@@ -127,42 +168,34 @@ export const rotateSession = async (
   if (presented === undefined) return { outcome: 'refused' }
   const session = await lockLiveSession(trx, presented.session_id)
   if (session === undefined) return { outcome: 'refused' }
-  const age = session.generation - presented.generation
-  if (age === 0) {
-    const next = await issue(trx, box, session, session.generation + 1, session.tenant_id)
-    return { outcome: 'rotated', session: next }
+  if (presented.generation < session.oldest_good) {
+    await endSession(trx, session.id, 'reuse')
+    return { outcome: 'reused', sessionId: session.id, personId: session.person_id }
   }
-  if (age === 1 && session.within_leeway) {
-    return {
-      outcome: 'rotated',
-      session: await issue(trx, box, session, session.generation, session.tenant_id),
-    }
-  }
-  await endSession(trx, session.id, 'reuse')
-  return { outcome: 'reused', sessionId: session.id, personId: session.person_id }
+  await touch(trx, session.id, client)
+  // Whoever holds an older one that is good gets the newest: it was handed out, but maybe not to them.
+  const isNewest = presented.generation === session.generation
+  const next = isNewest
+    ? await advance(trx, box, session, { spent: true })
+    : tokenOf(box, session, session.generation)
+  return { outcome: 'rotated', session: issued(session, session.tenant_id, next) }
 }
 
-/** Sets the chosen tenant of a live session and moves it one generation on; undefined when the session is not live. */
+/**
+ * Sets the chosen tenant of a live session and answers a new refresh token; undefined when the session is not live. A
+ * switch is called with an access token, so it can't say which refresh token its caller holds, and other tabs may be
+ * refreshing with theirs: the new token spends nothing until it is presented itself.
+ */
 export const switchSession = async (
   trx: MasterTransaction,
   box: SecretBox,
   sessionId: string,
   tenantId: string | null,
+  client: ClientInfo,
 ): Promise<IssuedSession | undefined> => {
   const session = await lockLiveSession(trx, sessionId)
-  return session && issue(trx, box, session, session.generation + 1, tenantId)
-}
-
-/** Ends a session; every node refuses its tokens as soon as it hears. Ending one that has ended changes nothing. */
-export const endSession = async (
-  trx: MasterTransaction,
-  sessionId: string,
-  reason: 'logout' | 'reuse' | 'disabled',
-): Promise<void> => {
-  await trx
-    .updateTable('sessions')
-    .set({ ended_at: sql<Date>`now()`, end_reason: reason })
-    .where('id', '=', sessionId)
-    .where('ended_at', 'is', null)
-    .execute()
+  if (session === undefined) return undefined
+  await touch(trx, session.id, client)
+  await trx.updateTable('sessions').set({ tenant_id: tenantId }).where('id', '=', session.id).execute()
+  return issued(session, tenantId, await advance(trx, box, session, { spent: false }))
 }

@@ -1,6 +1,9 @@
 import type { Grants } from '../access/grants.ts'
 import type { Passwords } from '../access/passwords.ts'
+import type { RateLimits } from '../access/rate-limits.ts'
 import type { AccessTokens } from '../http/access-tokens.ts'
+import type { Authenticate } from '../http/identity.ts'
+import type { LimitByAddress } from '../http/rate-limit.ts'
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { MasterDb } from '../master/master.ts'
 import type { TenantManager } from '../tenant-manager/tenant-manager.ts'
@@ -12,10 +15,18 @@ export type ControlDeps = {
   box: SecretBox
   grants: Grants
   passwords: Passwords
+  limits: RateLimits
+  limitByAddress: LimitByAddress
   tokens: AccessTokens
   accessTokenSeconds: number
+  /** For the few public routes that also know signed-in people. */
+  authenticate: Authenticate
+  /** The address people use; links in mails begin with it. */
+  publicUrl: string
   /** Whether anybody may make an account. */
   signUpOpen: boolean
+  /** Whether an address must be proved before there is an account. */
+  verifyEmail: 'before' | 'after'
   manager: TenantManager
   readSettings: ReadTenantSettings
 }

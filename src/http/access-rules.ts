@@ -3,7 +3,7 @@ import type { Permission } from '../access/catalogue.ts'
 /** Who may call a route. Every route carries exactly one rule; without it the app does not boot. */
 export type AccessRule =
   | { readonly scope: 'public'; readonly reason: string }
-  | { readonly scope: 'account' }
+  | { readonly scope: 'account'; readonly systemUsers?: true }
   | { readonly scope: 'tenant'; readonly permission: Permission }
   | { readonly scope: 'platform' }
 
@@ -18,8 +18,10 @@ type RouteConfig = { access: AccessRule }
 /** Anybody, signed in or not. `reason` says why that is right; it stands in the list of routes. */
 export const publicRoute = (reason: string): RouteConfig => ({ access: { scope: 'public', reason } })
 
-/** Any signed-in person; no tenant needed. */
-export const accountRoute = (): RouteConfig => ({ access: { scope: 'account' } })
+/** Any signed-in person; no tenant needed. System users, which have no account to keep, only where it says so. */
+export const accountRoute = (also: { systemUsers?: true } = {}): RouteConfig => ({
+  access: { scope: 'account', ...also },
+})
 
 /** A member of the token's tenant whose role grants `permission`; the handler runs with that tenant's database. */
 export const tenantRoute = (permission: Permission): RouteConfig => ({

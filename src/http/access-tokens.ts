@@ -11,18 +11,24 @@ export type AccessClaims = {
   sub: string
   sid: string
   tid?: string
-  kind: 'user'
+  kind: 'user' | 'system'
   jti: string
   iat: number
   exp: number
 }
 
 export type AccessTokens = {
-  /** A signed token for a session, good for `accessTokenSeconds`. */
-  issue(claims: { personId: string; sessionId: string; tenantId: string | null }): string
+  /** A signed token for a session, good for `accessTokenSeconds`, or for as long as a system user's is. */
+  issue(claims: {
+    personId: string
+    sessionId: string
+    tenantId: string | null
+    system?: { serviceType: string; seconds: number }
+  }): string
   /**
-   * Throws `token_expired` or `unauthenticated`. A token that verified once is remembered by its `jti`, so the next
-   * requests with it cost no signature check; its expiry is checked every time, and any other text is checked anew.
+   * Throws `token_expired` or `unauthenticated`. A token that verified once is remembered, so the next requests with it cost
+   * no signature check; its expiry is checked every time. It is remembered by its whole text, of which the `jti` is a part:
+   * another text with the same `jti` is another token and is checked anew.
    */
   verify(token: string): AccessClaims
 }
@@ -40,20 +46,6 @@ const expired = (cause?: unknown): AppError =>
 
 /** About 1 KB each. */
 const rememberedTokens = 20_000
-
-/** The `jti` that a token claims to have, unverified: only good for looking it up. Empty when there is none. */
-const jtiOf = (token: string): string => {
-  const from = token.indexOf('.') + 1
-  try {
-    const payload: unknown = JSON.parse(
-      Buffer.from(token.slice(from, token.indexOf('.', from)), 'base64url').toString(),
-    )
-    const jti = typeof payload === 'object' && payload !== null && 'jti' in payload ? payload.jti : ''
-    return typeof jti === 'string' ? jti : ''
-  } catch {
-    return ''
-  }
-}
 
 /** The header, when the token has the one spelling we issue. What we never put there (jwk, jku, crit …) is refused. */
 const readKid = (token: string): string => {
@@ -89,7 +81,7 @@ const isClaims = (payload: unknown): payload is AccessClaims => {
   return (
     [sub, sid, jti].every((id) => typeof id === 'string' && isUuid(id)) &&
     (tid === undefined || (typeof tid === 'string' && isUuid(tid))) &&
-    kind === 'user' &&
+    (kind === 'user' || kind === 'system') &&
     Number.isSafeInteger(exp) &&
     Number.isSafeInteger(iat)
   )
@@ -128,9 +120,9 @@ export const registerAccessTokens = async (
     if (!isClaims(payload) || payload.iat > epochSeconds(clock) + clockSkewSeconds) throw invalid()
     return Object.freeze(payload)
   }
-  const remembered = new LRUCache<string, { token: string; claims: AccessClaims }>({ max: rememberedTokens })
+  const remembered = new LRUCache<string, AccessClaims>({ max: rememberedTokens })
   return {
-    issue: ({ personId, sessionId, tenantId }) => {
+    issue: ({ personId, sessionId, tenantId, system }) => {
       const { kid, privatePem } = keys.current()
       const iat = epochSeconds(clock)
       const payload = {
@@ -139,10 +131,10 @@ export const registerAccessTokens = async (
         sub: personId,
         sid: sessionId,
         ...(tenantId === null ? {} : { tid: tenantId }),
-        kind: 'user',
+        ...(system === undefined ? { kind: 'user' } : { kind: 'system', service_type: system.serviceType }),
         jti: newId(),
         iat,
-        exp: iat + seconds,
+        exp: iat + (system?.seconds ?? seconds),
       }
       return app.jwt.sign(payload, {
         key: privatePem,
@@ -152,13 +144,13 @@ export const registerAccessTokens = async (
       })
     },
     verify: (token) => {
-      const known = remembered.get(jtiOf(token))
-      if (known?.token === token) {
-        if (known.claims.exp <= epochSeconds(clock)) throw expired()
-        return known.claims
+      const known = remembered.get(token)
+      if (known !== undefined) {
+        if (known.exp <= epochSeconds(clock)) throw expired()
+        return known
       }
       const claims = verifyAnew(token)
-      remembered.set(claims.jti, { token, claims })
+      remembered.set(token, claims)
       return claims
     },
   }

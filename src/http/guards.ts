@@ -56,8 +56,20 @@ const checkGrant = (grant: Grant | undefined, permission: Permission): Grant => 
   return grant
 }
 
+type Deps = {
+  authenticate: Authenticate
+  grants: Grants
+  lease: (tenantId: string, options: { signal: LazySignal }) => Promise<TenantLease>
+  /** Begins to open a connection of a tenant that has none, for a request that is being admitted. */
+  warm: (tenantId: string) => void
+}
+
 /** Answers at once when everything is remembered. */
-const enterTenant = (grants: Grants, identity: Identity, permission: Permission): Grant | Promise<Grant> => {
+const enterTenant = (
+  { grants, warm }: Deps,
+  identity: Identity,
+  permission: Permission,
+): Grant | Promise<Grant> => {
   const { tenantId, personId } = identity
   if (tenantId === null) {
     throw new AppError(
@@ -67,23 +79,33 @@ const enterTenant = (grants: Grants, identity: Identity, permission: Permission)
   }
   const grant = grants.peekGrant(tenantId, personId)
   if (grant !== undefined) return checkGrant(grant, permission)
+  warm(tenantId)
   return grants.grant(tenantId, personId).then((found) => checkGrant(found, permission))
 }
 
 /** Checks the rule and keeps what it found on the request; a promise only when something had to be looked up. */
 const admit = (
-  deps: { authenticate: Authenticate; grants: Grants },
+  deps: Deps,
   rule: Exclude<AccessRule, { scope: 'public' }>,
   request: FastifyRequest,
 ): Promise<void> | undefined => {
-  const found = deps.authenticate(request)
+  // Only a token that we signed gets here, so nobody can have us look up or open what is not theirs, or was.
+  const expect = (tenantId: string, personId: string): void => {
+    // The longest way first.
+    deps.warm(tenantId)
+    deps.grants.grant(tenantId, personId).catch(() => {})
+  }
+  const found = deps.authenticate(request, rule.scope === 'tenant' ? expect : undefined)
   const check = (identity: Identity): Promise<void> | undefined => {
     request.setDecorator(identityKey, identity)
     if (rule.scope === 'platform' && !identity.platformAdmin) {
       throw new AppError('forbidden', 'Only platform admins may do this.')
     }
+    if (rule.scope === 'account' && identity.system && rule.systemUsers !== true) {
+      throw new AppError('forbidden', 'This is for people; system users have no account of their own.')
+    }
     if (rule.scope !== 'tenant') return undefined
-    const grant = enterTenant(deps.grants, identity, rule.permission)
+    const grant = enterTenant(deps, identity, rule.permission)
     if (grant instanceof Promise) return grant.then((looked) => request.setDecorator(grantKey, looked))
     request.setDecorator(grantKey, grant)
     return undefined
@@ -99,14 +121,7 @@ export type Guards = {
 }
 
 /** Prepares `app` to carry identity and lease on its requests, and returns the guards for the route ledger. */
-export const createGuards = (
-  app: App,
-  deps: {
-    authenticate: Authenticate
-    grants: Grants
-    lease: (tenantId: string, options: { signal: LazySignal }) => Promise<TenantLease>
-  },
-): Guards => {
+export const createGuards = (app: App, deps: Deps): Guards => {
   for (const key of [identityKey, grantKey, leaseKey]) app.decorateRequest(key, null)
   return {
     admit: (rule) => (request, _reply, done) => {

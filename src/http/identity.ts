@@ -11,6 +11,8 @@ export type Identity = Readonly<{
   /** The tenant chosen in the token; whether the person may enter it is decided by the tenant scope. */
   tenantId: string | null
   platformAdmin: boolean
+  /** True for a system user. */
+  system: boolean
 }>
 
 /** What an audit entry and a session keep of the caller. */
@@ -22,28 +24,41 @@ export const callerOf = (request: FastifyRequest): Caller => ({
   requestId: request.id,
 })
 
-const bearer = /^Bearer ([\x21-\x7e]{1,4096})$/i
+const scheme = 'bearer '
+const name = 'authorization'
 
 /** The one bearer token of a request. Two headers, or a header that is no bearer token, are refused, never skipped. */
 const bearerToken = (request: FastifyRequest): string => {
   const raw = request.raw.rawHeaders
   let headers = 0
-  for (let i = 0; i < raw.length; i += 2) if (raw[i]?.toLowerCase() === 'authorization') headers += 1
-  const token = bearer.exec(request.headers.authorization ?? '')?.[1]
-  if (headers !== 1 || token === undefined) {
+  for (let i = 0; i < raw.length; i += 2) {
+    if (raw[i]?.length === name.length && raw[i]?.toLowerCase() === name) headers += 1
+  }
+  const { authorization = '' } = request.headers
+  if (headers !== 1 || authorization.slice(0, scheme.length).toLowerCase() !== scheme) {
     throw new AppError(
       'unauthenticated',
       'Send one header "Authorization: Bearer <access token>"; sign in to get a token.',
     )
   }
-  return token
+  return authorization.slice(scheme.length)
 }
 
 /** Answers who calls: at once when everything is remembered. Throws (or rejects with) `unauthenticated`, `token_expired`. */
-export type Authenticate = (request: FastifyRequest) => Identity | Promise<Identity>
+export type Authenticate = (
+  request: FastifyRequest,
+  /** Told whose session, in which tenant, has to be looked up: time to look up the rest as well. */
+  expect?: (tenantId: string, personId: string) => void,
+) => Identity | Promise<Identity>
 
 const toIdentity = (claims: AccessClaims, session: LiveSession | undefined, clock: Clock): Identity => {
-  if (session === undefined || session.personId !== claims.sub || session.expiresAt <= clock.now()) {
+  const system = session?.system ?? false
+  if (
+    session === undefined ||
+    session.personId !== claims.sub ||
+    system !== (claims.kind === 'system') ||
+    session.expiresAt <= clock.now()
+  ) {
     throw new AppError('unauthenticated', 'The session has ended; sign in again.')
   }
   return {
@@ -51,14 +66,16 @@ const toIdentity = (claims: AccessClaims, session: LiveSession | undefined, cloc
     sessionId: session.sessionId,
     tenantId: claims.tid ?? null,
     platformAdmin: session.platformAdmin,
+    system,
   }
 }
 
 export const createAuthenticate =
   (tokens: AccessTokens, grants: Grants, clock: Clock): Authenticate =>
-  (request) => {
+  (request, expect) => {
     const claims = tokens.verify(bearerToken(request))
     const session = grants.peekSession(claims.sid)
     if (session !== undefined) return toIdentity(claims, session, clock)
+    if (claims.tid !== undefined) expect?.(claims.tid, claims.sub)
     return grants.session(claims.sid).then((found) => toIdentity(claims, found, clock))
   }

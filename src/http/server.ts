@@ -26,14 +26,15 @@ const setCommonHeaders = (request: FastifyRequest, reply: FastifyReply): void =>
 }
 
 /** A Fastify instance with our errors, limits, validation and one log line a request, and no routes yet. */
-export const createServer = (log: Logger): App => {
+export const createServer = (log: Logger, trustedProxies: readonly string[] = []): App => {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: () => newId(),
     // Never taken from the caller: an id that an attacker chooses could be made to look like somebody else's.
     requestIdHeader: false,
-    trustProxy: false,
+    // Whoever is none of these is the client itself, whatever x-forwarded-for it sends.
+    trustProxy: trustedProxies.length === 0 ? false : [...trustedProxies],
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,
     // Node swaps the two when the headers' is the longer one, and its own is a minute.
@@ -56,8 +57,11 @@ export const createServer = (log: Logger): App => {
   app.setValidatorCompiler(createValidator())
   app.addSchema(Problem)
   registerProblems(app)
-  app.addHook('onRequest', async (request, reply) => setCommonHeaders(request, reply))
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    setCommonHeaders(request, reply)
+    done()
+  })
+  app.addHook('onResponse', (request, reply, done) => {
     // The route's pattern, never the address itself: paths and queries can hold tokens.
     request.log.info(
       {
@@ -68,6 +72,7 @@ export const createServer = (log: Logger): App => {
       },
       'request',
     )
+    done()
   })
   return app
 }

@@ -15,6 +15,9 @@ export type CachedLookupOptions<V> = {
   isFresh: () => boolean
 }
 
+/** Milliseconds between two looks at the clock: a look at every answer costs as much as the answer. */
+const ttlResolution = 100
+
 /**
  * Answers of a slow look-up, kept in bounded memory. Callers that ask for the same key at once share one look-up; an
  * invalidation during a look-up makes it start again, so an answer read before the change is never kept or returned.
@@ -27,8 +30,8 @@ export class CachedLookup<V> {
 
   constructor(options: CachedLookupOptions<V>) {
     this.#options = options
-    this.#found = new LRUCache({ max: options.max, ttl: options.ttlMs })
-    this.#missing = new LRUCache({ max: options.missingMax, ttl: options.missingTtlMs })
+    this.#found = new LRUCache({ max: options.max, ttl: options.ttlMs, ttlResolution })
+    this.#missing = new LRUCache({ max: options.missingMax, ttl: options.missingTtlMs, ttlResolution })
   }
 
   /** The remembered answer, without any look-up: undefined when there is none or it may be out of date. */

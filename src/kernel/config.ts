@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { OperatorError } from './errors.ts'
 import { type LogLevel, logLevels } from './log.ts'
 import { type PostgresAddress, parsePostgresUrl } from './postgres-address.ts'
+import { parseSmtpUrl, type SmtpAddress } from './smtp-address.ts'
 
 /** Everything that the environment decides, read once at start, checked and frozen. Passed by hand from `main`. */
 export type Config = Readonly<{
@@ -22,6 +23,15 @@ export type Config = Readonly<{
   accessTokenSeconds: number
   /** Who may make an account: anybody, the invited (nobody yet: there are no invitations in this release), or nobody. */
   signUp: 'open' | 'invited' | 'closed'
+  /** Whether an address must be proved before there is an account, or may be proved later. */
+  verifyEmail: 'before' | 'after'
+  /** False only for load tests, on loopback. */
+  rateLimits: boolean
+  /** Addresses or networks whose `x-forwarded-for` is believed; none unless configured. */
+  trustedProxies: readonly string[]
+  /** Where mail is handed in; `undefined`: it is written to files under `dataDir`. */
+  smtp: SmtpAddress | undefined
+  mailFrom: Readonly<{ name: string; address: string }>
   admin: Readonly<{ email: string; password: string | undefined }>
   /** Server connections that one cluster may receive for tenants from all nodes; `undefined`: from its `max_connections`. */
   connectionBudget: number | undefined
@@ -81,6 +91,15 @@ const emailAddress: Reader<string> = (text) => {
   return text.toLowerCase()
 }
 
+const sender: Reader<Config['mailFrom']> = (text) => {
+  const [, name = '', bracketed] = /^([^<>"\p{Cc}]*)<([^<>]+)>$/u.exec(text) ?? []
+  try {
+    return Object.freeze({ name: name.trim(), address: emailAddress(bracketed ?? text) })
+  } catch (cause) {
+    throw new Error('must be an email address, or one like Freehold <no-reply@example.com>', { cause })
+  }
+}
+
 const adminPassword: Reader<string> = (text) => {
   if (text.length < 8 || text.length > 256) throw new Error('must have 8 to 256 characters')
   return text
@@ -90,6 +109,24 @@ const secretText: Reader<string> = (text) => {
   if (text.length < 16) throw new Error('must have at least 16 characters')
   return text
 }
+
+/** Addresses and networks in CIDR notation, separated by commas. */
+const networks: Reader<readonly string[]> = (text) => {
+  const parts = text.split(',').map((part) => part.trim())
+  for (const part of parts) {
+    const [address = '', length, more] = part.split('/')
+    const bits = { 4: 32, 6: 128 }[isIP(address)]
+    // A network of all addresses would let anybody say where they come from.
+    const isNetwork = length === undefined || (/^[1-9]\d{0,2}$/.test(length) && Number(length) <= (bits ?? 0))
+    if (bits === undefined || !isNetwork || more !== undefined)
+      throw new Error('must be addresses or networks like 10.0.0.0/8, separated by commas')
+  }
+  return Object.freeze(parts)
+}
+
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\./.test(host)
+
+const defaultSender = Object.freeze({ name: 'Freehold', address: 'freehold@localhost.localdomain' })
 
 /**
  * Checks the environment and returns the frozen configuration. Empty variables count as not set. Relative paths start
@@ -122,6 +159,11 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     mistakes.push('PROVISIONER_DATABASE_URL must name the same server as MASTER_DATABASE_URL')
   }
 
+  const smtp = read('SMTP_URL', parseSmtpUrl, undefined)
+  if (smtp !== undefined && (env.MAIL_FROM ?? '').trim() === '') {
+    mistakes.push('MAIL_FROM is required with SMTP_URL; it is the address that mails come from')
+  }
+
   const port = read('PORT', integer(0, 65535), 4000)
   const host = read('HOST', hostName, embedded ? '127.0.0.1' : '0.0.0.0')
   const config: Config = {
@@ -139,6 +181,11 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     masterKey,
     accessTokenSeconds: read('JWT_EXPIRATION', integer(30, 86_400), 900),
     signUp: read('SIGN_UP', oneOf('open', 'invited', 'closed'), 'open'),
+    verifyEmail: read('VERIFY_EMAIL', oneOf('before', 'after'), embedded ? 'after' : 'before'),
+    rateLimits: read('RATE_LIMITS', oneOf('on', 'off'), 'on') === 'on',
+    trustedProxies: read('TRUSTED_PROXIES', networks, Object.freeze([])),
+    smtp,
+    mailFrom: read('MAIL_FROM', sender, defaultSender),
     admin: Object.freeze({
       email: read('ADMIN_EMAIL', emailAddress, 'admin@freehold.local'),
       password: read('ADMIN_PASSWORD', adminPassword, undefined),
@@ -147,6 +194,9 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     tenantMaxConnections: read('TENANT_MAX_CONNECTIONS', integer(1, 100), 8),
     spareDatabases: read('SPARE_DATABASES', integer(0, 200), 4),
     metricsToken: read('METRICS_TOKEN', secretText, undefined),
+  }
+  if (!config.rateLimits && !isLoopback(host)) {
+    mistakes.push('RATE_LIMITS can only be off when HOST is loopback, such as 127.0.0.1')
   }
   if (mistakes.length > 0) throw new OperatorError(mistakes)
   return Object.freeze(config)

@@ -1,7 +1,36 @@
 import { parse, v7 } from 'uuid'
 
-/** A new UUIDv7 (RFC 9562): ids sort by the time they were made, so an index on them grows at its end. */
-export const newId = (): string => v7()
+const bytesPerId = 16
+/** Fetched for many ids at once: asking the system costs as much as the rest of an id ten times over. */
+const random = new Uint8Array(256 * bytesPerId)
+let used = random.length
+const bytes = new Uint8Array(bytesPerId)
+let msecs = 0
+let seq = 0
+
+/**
+ * A new UUIDv7 (RFC 9562): ids sort by the time they were made, so an index on them grows at its end. Those of one process
+ * sort in the order they were made in, by a counter of 31 random bits that starts anew each millisecond (method 1 there).
+ */
+export const newId = (): string => {
+  if (used === random.length) {
+    crypto.getRandomValues(random)
+    used = 0
+  }
+  bytes.set(random.subarray(used, used + bytesPerId))
+  // Nobody who reads this memory later shall find the bits of an id that was given out.
+  random.fill(0, used, used + bytesPerId)
+  used += bytesPerId
+  const now = Date.now()
+  if (now > msecs) {
+    msecs = now
+    seq = new DataView(bytes.buffer).getUint32(6) >>> 1
+  } else {
+    seq = (seq + 1) | 0
+    if (seq === 0) msecs += 1
+  }
+  return v7({ random: bytes, msecs, seq })
+}
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 

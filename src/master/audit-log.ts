@@ -1,3 +1,4 @@
+import { type RawBuilder, sql } from 'kysely'
 import { newId } from '../kernel/ids.ts'
 import type { MasterTransaction } from './master.ts'
 
@@ -9,20 +10,29 @@ export type MasterAuditEntry = {
   caller?: { address: string; userAgent: string | null; requestId: string }
 }
 
+const toRow = (entry: MasterAuditEntry) => ({
+  id: newId(),
+  actor_kind: entry.actor.kind,
+  actor_id: entry.actor.id,
+  action: entry.action,
+  entity_type: entry.entity.type,
+  entity_id: entry.entity.id,
+  address: entry.caller?.address ?? null,
+  user_agent: entry.caller?.userAgent ?? null,
+  request_id: entry.caller?.requestId ?? null,
+})
+
 /** Writes the entry in the transaction of the change it speaks of. */
 export const writeMasterAudit = async (trx: MasterTransaction, entry: MasterAuditEntry): Promise<void> => {
-  await trx
-    .insertInto('audit_log')
-    .values({
-      id: newId(),
-      actor_kind: entry.actor.kind,
-      actor_id: entry.actor.id,
-      action: entry.action,
-      entity_type: entry.entity.type,
-      entity_id: entry.entity.id,
-      address: entry.caller?.address ?? null,
-      user_agent: entry.caller?.userAgent ?? null,
-      request_id: entry.caller?.requestId ?? null,
-    })
-    .execute()
+  await trx.insertInto('audit_log').values(toRow(entry)).execute()
+}
+
+const uuids = new Set(['id', 'actor_id'])
+
+/** The same as a part of the statement that makes the change, for when that changes the one row of `changed` or nothing. */
+export const masterAuditOf = (changed: string, entry: MasterAuditEntry): RawBuilder<object> => {
+  const row = Object.entries(toRow(entry))
+  const columns = row.map(([column]) => sql.ref(column))
+  const values = row.map(([column, value]) => (uuids.has(column) ? sql`${value}::uuid` : sql`${value}::text`))
+  return sql`(insert into audit_log (${sql.join(columns)}) select ${sql.join(values)} from ${sql.table(changed)})`
 }

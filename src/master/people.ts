@@ -21,8 +21,14 @@ export type Person = NonNullable<Awaited<ReturnType<typeof findPersonByEmail>>>
 /** Addresses are compared in one spelling: without surrounding space and in lower case. */
 export const normalizeEmail = (email: string): string => email.trim().toLowerCase()
 
+/** A person, never a system user: those have no password to sign in with, to forget or to reset. */
 export const findPersonByEmail = (db: MasterDb, email: string) =>
-  db.selectFrom('people').select(columns).where('email', '=', normalizeEmail(email)).executeTakeFirst()
+  db
+    .selectFrom('people')
+    .select(columns)
+    .where('email', '=', normalizeEmail(email))
+    .where('kind', '=', 'person')
+    .executeTakeFirst()
 
 export const findPerson = (db: MasterDb, id: string) =>
   db.selectFrom('people').select(columns).where('id', '=', id).executeTakeFirst()
@@ -31,9 +37,11 @@ export type NewPerson = {
   email: string
   firstName: string
   lastName: string | null
-  passwordHash: string
+  /** Null: they choose a password, or come by another way, later. */
+  passwordHash: string | null
   platformAdmin?: boolean
   emailVerified?: boolean
+  system?: boolean
 }
 
 /** Adds a person; throws `email_taken` when the address has an account. */
@@ -47,6 +55,7 @@ export const insertPerson = async (trx: MasterTransaction, person: NewPerson): P
         first_name: person.firstName,
         last_name: person.lastName,
         password_hash: person.passwordHash,
+        kind: person.system ? 'system' : 'person',
         platform_admin: person.platformAdmin ?? false,
         email_verified_at: person.emailVerified ? sql<Date>`now()` : null,
       })

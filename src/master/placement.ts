@@ -1,6 +1,6 @@
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
-import type { MasterDb } from './master.ts'
+import { type Master, runPrepared } from './master.ts'
 import { weightOfPlan } from './plans.ts'
 import { sealedFor } from './secrets.ts'
 
@@ -24,9 +24,9 @@ export type Placement =
  * tampered with or the master key is another one.
  */
 export const findPlacement =
-  (db: MasterDb, box: SecretBox) =>
+  (master: Master, box: SecretBox) =>
   async (tenantId: string): Promise<Placement | undefined> => {
-    const row = await db
+    const query = master.db
       .selectFrom('tenants as t')
       .leftJoin('databases as d', (join) =>
         join.onRef('d.id', '=', 't.database_id').on('d.status', '=', 'held'),
@@ -44,7 +44,7 @@ export const findPlacement =
       ])
       .select(['c.host', 'c.port', 'c.ssl'])
       .where('t.id', '=', tenantId)
-      .executeTakeFirst()
+    const [row] = await runPrepared(master, query.compile())
     if (row === undefined) return undefined
     const { status, plan, id, cluster_id, name, secret, credential_version, epoch, host, port, ssl } = row
     if (status === 'pending' || status === 'deleted') return { tenantId, status }

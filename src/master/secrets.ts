@@ -13,6 +13,7 @@ export const sealedFor = {
   provisioner: (clusterId: string): string => `provisioner:${clusterId}`,
   signingKey: (kid: string): string => `signing-key:${kid}`,
   session: (sessionId: string): string => `session:${sessionId}`,
+  payload: (payloadId: string): string => `payload:${payloadId}`,
   keyCheck: (installationId: string): string => `installation:${installationId}`,
 } as const
 

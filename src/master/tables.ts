@@ -50,6 +50,25 @@ export type InstallationTable = {
   created_at: Generated<Date>
 }
 
+export type KnownDevicesTable = {
+  person_id: string
+  fingerprint: Buffer
+  first_seen_at: Generated<Date>
+  last_seen_at: Generated<Date>
+}
+
+export type MailedTokensTable = {
+  id: string
+  purpose: 'sign_up' | 'verify_email' | 'reset_password'
+  token_hash: Buffer
+  email: string
+  person_id: string | null
+  registration: Record<string, unknown> | null
+  contested: Generated<boolean>
+  created_at: Generated<Date>
+  expires_at: Date
+}
+
 export type MembershipsTable = {
   tenant_id: string
   person_id: string
@@ -105,6 +124,7 @@ export type PeopleTable = {
   disabled_at: Date | null
   created_at: Generated<Date>
   updated_at: Generated<Date>
+  kind: Generated<'person' | 'system'>
 }
 
 export type PoliciesTable = {
@@ -119,6 +139,12 @@ export type PoliciesTable = {
 export type PolicyPermissionsTable = {
   policy_id: string
   permission: string
+}
+
+export type RateLimitsTable = {
+  key: Buffer
+  full_at: Date
+  granted: boolean
 }
 
 export type RefreshTokensTable = {
@@ -142,6 +168,12 @@ export type RolesTable = {
   updated_at: Generated<Date>
 }
 
+export type SealedPayloadsTable = {
+  id: string
+  sealed: Buffer
+  created_at: Generated<Date>
+}
+
 export type SessionsTable = {
   id: string
   person_id: string
@@ -149,14 +181,29 @@ export type SessionsTable = {
   secret: Buffer
   generation: Generated<number>
   rotated_at: Generated<Date>
-  authenticated_by: 'password'
+  authenticated_by: Generated<'password'>
   authenticated_at: Generated<Date>
   address: string | null
   user_agent: string | null
   created_at: Generated<Date>
   expires_at: Date
   ended_at: Date | null
-  end_reason: 'logout' | 'reuse' | 'disabled' | 'expired' | null
+  end_reason:
+    | 'logout'
+    | 'reuse'
+    | 'disabled'
+    | 'expired'
+    | 'revoked'
+    | 'password_changed'
+    | 'password_reset'
+    | 'taken_over'
+    | null
+  amr: Generated<string[]>
+  last_used_at: Generated<Date>
+  idle_expires_at: Generated<Date>
+  oldest_good: Generated<number>
+  oldest_good_before: Generated<number>
+  system_secret_id: string | null
 }
 
 export type SigningKeysTable = {
@@ -166,6 +213,22 @@ export type SigningKeysTable = {
   private_key: Buffer
   created_at: Generated<Date>
   retired_at: Date | null
+  signs_from: Generated<Date>
+}
+
+export type SystemUserSecretsTable = {
+  id: string
+  system_user_id: string
+  secret_hash: Buffer
+  created_at: Generated<Date>
+  expires_at: Date | null
+}
+
+export type SystemUsersTable = {
+  id: string
+  service_type: string
+  metadata: Generated<Record<string, unknown>>
+  last_used_at: Date | null
 }
 
 export type TenantsTable = {
@@ -188,6 +251,8 @@ export type MasterTables = {
   clusters: ClustersTable
   databases: DatabasesTable
   installation: InstallationTable
+  known_devices: KnownDevicesTable
+  mailed_tokens: MailedTokensTable
   memberships: MembershipsTable
   node_shares: NodeSharesTable
   nodes: NodesTable
@@ -195,10 +260,14 @@ export type MasterTables = {
   people: PeopleTable
   policies: PoliciesTable
   policy_permissions: PolicyPermissionsTable
+  rate_limits: RateLimitsTable
   refresh_tokens: RefreshTokensTable
   role_policies: RolePoliciesTable
   roles: RolesTable
+  sealed_payloads: SealedPayloadsTable
   sessions: SessionsTable
   signing_keys: SigningKeysTable
+  system_user_secrets: SystemUserSecretsTable
+  system_users: SystemUsersTable
   tenants: TenantsTable
 }

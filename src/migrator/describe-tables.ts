@@ -34,6 +34,7 @@ const readColumns = async (client: MigrationClient): Promise<Column[]> => {
 const baseTypes: Record<string, string> = {
   uuid: 'string',
   text: 'string',
+  'text[]': 'string[]',
   integer: 'number',
   bigint: 'string',
   boolean: 'boolean',
@@ -48,6 +49,17 @@ const columnType = (column: Column): string => {
     throw new Error(`no TypeScript type is known for ${column.type} (${column.table}.${column.column})`)
   const nullable = column.nullable ? `${base} | null` : base
   return column.hasDefault ? `Generated<${nullable}>` : nullable
+}
+
+/** Where the formatter breaks lines; the file is checked like any other. */
+const lineWidth = 110
+
+/** A column as the formatter would leave it: a union that does not fit has one line for each member. */
+const columnLines = (column: Column): string => {
+  const type = columnType(column)
+  const line = `  ${column.column}: ${type}`
+  const breaks = line.length > lineWidth && !column.hasDefault
+  return breaks ? `  ${column.column}:\n    | ${type.replaceAll(' | ', '\n    | ')}` : line
 }
 
 const pascal = (name: string): string =>
@@ -65,12 +77,7 @@ export const describeTables = async (client: MigrationClient, typeName: string):
     '',
   ]
   for (const [table, columns] of tables) {
-    lines.push(
-      `export type ${pascal(table)}Table = {`,
-      ...columns.map((c) => `  ${c.column}: ${columnType(c)}`),
-      '}',
-      '',
-    )
+    lines.push(`export type ${pascal(table)}Table = {`, ...columns.map(columnLines), '}', '')
   }
   lines.push(
     `export type ${typeName} = {`,

@@ -27,9 +27,10 @@ export type RunningTasks = {
   stop(): Promise<void>
 }
 
-/** Every minute, on one node of all. Nothing is made up for minutes in which no worker ran: a pass looks at everything. */
+/** When, on one node of all. Nothing is made up for times at which no worker ran: a pass looks at everything. */
 const cron = [
   { task: 'reconcile', match: '* * * * *', options: { jobKey: 'reconcile', queueName: 'reconcile' } },
+  { task: 'tidy-access', match: '17 * * * *', options: { jobKey: 'tidy-access', queueName: 'tidy-access' } },
 ]
 
 /** Pause before the next try when the master was lost. */

@@ -8,6 +8,11 @@ export type Tasks = {
   'erase-database': { databaseId: string }
   'migrate-databases': Record<string, never>
   reconcile: Record<string, never>
+  /** A mail, kept sealed in the master under this id. */
+  'send-mail': { payloadId: string }
+  /** What somebody who is not signed in asked for with an email address, kept sealed in the master under this id. */
+  'account-request': { payloadId: string }
+  'tidy-access': Record<string, never>
 }
 
 type FreeholdTasks = Tasks

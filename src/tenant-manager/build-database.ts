@@ -5,7 +5,7 @@ import { databaseName, newId, ownerRoleName } from '../kernel/ids.ts'
 import { sealedFor } from '../master/secrets.ts'
 import type { DatabasesTable } from '../master/tables.ts'
 import type { Cluster } from './cluster.ts'
-import { type Context, databaseLock } from './context.ts'
+import { type Context, databaseLock, roleConnectionLimit } from './context.ts'
 import { closeDatabase, createRoles, takeOverObjects } from './database-roles.ts'
 import { abandonBuild } from './erase-database.ts'
 import { beginOperation, failOperation, operationStep } from './operations.ts'
@@ -70,7 +70,7 @@ const makeOnCluster = async (
 ): Promise<void> => {
   const { name } = build.row
   const step = (next: string): Promise<void> => operationStep(context.master.db, build.operationId, next)
-  const settings = { name, password: build.password, connectionLimit: context.tenantMaxConnections }
+  const settings = { name, password: build.password, connectionLimit: roleConnectionLimit(context) }
   const copyAndClose = async (client: pg.Client, from: string): Promise<void> => {
     await step('create')
     await client.query(

@@ -20,38 +20,42 @@ export const claimSpare = async (
 ): Promise<ClaimedDatabase | undefined> => {
   // Spares are only kept on shared clusters; a server of one's own is built on demand.
   if (wanted.tier !== 'shared') return undefined
-  return claimingSpare(trx, wanted, schemaVersion).selectFrom('claimed').selectAll().executeTakeFirst()
-}
-
-/** The claim as the beginning of a statement that goes on with the row `claimed`, if there is one. */
-export const claimingSpare = (trx: MasterTransaction, wanted: Wanted, schemaVersion: string) =>
-  trx
-    .with('spare', (cte) =>
-      cte
-        .selectFrom('databases as d')
-        .innerJoin('clusters as c', 'c.id', 'd.cluster_id')
-        .select(['d.id', 'c.region'])
-        .where('d.status', '=', 'spare')
-        .where('c.status', '=', 'open')
-        .where('c.kind', '=', 'shared')
-        .where(isAtLeast('d.schema_version', schemaVersion))
-        .$if(wanted.region !== undefined, (query) => query.where('c.region', '=', wanted.region ?? ''))
-        .$if(wanted.cluster !== undefined, (query) => query.where('c.name', '=', wanted.cluster ?? ''))
-        .orderBy('d.created_at')
-        .orderBy('d.id')
-        .limit(1)
-        .forUpdate('d')
-        .skipLocked(),
-    )
+  return findingSpare(trx, wanted, schemaVersion)
     .with('claimed', (cte) =>
       cte
         .updateTable('databases')
         .from('spare')
-        .set({ status: 'held', updated_at: sql<Date>`now()` })
+        .set(heldNow)
         .whereRef('databases.id', '=', 'spare.id')
         .returningAll('databases')
         .returning('spare.region'),
     )
+    .selectFrom('claimed')
+    .selectAll()
+    .executeTakeFirst()
+}
+
+export const heldNow = { status: 'held', updated_at: sql<Date>`now()` } as const
+
+/** The beginning of a statement that goes on with the row `spare`, locked, if there is one, and must mark it `heldNow`. */
+export const findingSpare = (db: MasterDb, wanted: Wanted, schemaVersion: string) =>
+  db.with('spare', (cte) =>
+    cte
+      .selectFrom('databases as d')
+      .innerJoin('clusters as c', 'c.id', 'd.cluster_id')
+      .select(['d.id', 'c.region'])
+      .where('d.status', '=', 'spare')
+      .where('c.status', '=', 'open')
+      .where('c.kind', '=', 'shared')
+      .where(isAtLeast('d.schema_version', schemaVersion))
+      .$if(wanted.region !== undefined, (query) => query.where('c.region', '=', wanted.region ?? ''))
+      .$if(wanted.cluster !== undefined, (query) => query.where('c.name', '=', wanted.cluster ?? ''))
+      .orderBy('d.created_at')
+      .orderBy('d.id')
+      .limit(1)
+      .forUpdate('d')
+      .skipLocked(),
+  )
 
 /** True when a schema version is this one or newer: names begin with four digits, so their order is their age. */
 export const isAtLeast = (column: string, version: string) =>

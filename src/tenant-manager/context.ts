@@ -19,9 +19,15 @@ export type Context = Readonly<{
   migrations: MigrationSet
   /** Usable spares that each open shared cluster should have. */
   spareDatabases: number
-  /** Connections of one tenant's login role: a last wall behind the router's own limit. */
+  /** Connections that the nodes together keep one tenant to. */
   tenantMaxConnections: number
 }>
+
+/**
+ * The limit on a tenant's login role: the last wall, behind what the nodes keep to. Twice that, because while nodes come and
+ * go those that leave still have connections which those that stay may open already.
+ */
+export const roleConnectionLimit = ({ tenantMaxConnections }: Context): number => 2 * tenantMaxConnections
 
 /** Builds, migrations and erasures at once on one cluster, from this process. */
 export const lifecycleConcurrency = 4

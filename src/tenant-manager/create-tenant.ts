@@ -1,10 +1,11 @@
 import { type Selectable, sql } from 'kysely'
 import { AppError } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
-import type { MasterDb, MasterTransaction } from '../master/master.ts'
+import { type MasterAuditEntry, masterAuditOf, writeMasterAudit } from '../master/audit-log.ts'
+import { type Master, type MasterDb, type MasterTransaction, runPrepared } from '../master/master.ts'
 import type { TenantsTable } from '../master/tables.ts'
 import { addJob, enqueue } from '../queue/enqueue.ts'
-import { claimingSpare, findFittingClusters, type Tier } from './claim-spare.ts'
+import { claimSpare, findFittingClusters, findingSpare, heldNow, type Tier } from './claim-spare.ts'
 import { beginOperation } from './operations.ts'
 import { checkSlug, slugFromName, withRandomEnding } from './slug.ts'
 
@@ -22,30 +23,46 @@ export type NewTenant = {
   tier: Tier
   /** The id of the person who becomes the tenant's first member, with the system role Admin. */
   firstAdmin: string
+  /** Who creates it: for the audit log. */
+  by: Pick<MasterAuditEntry, 'actor' | 'caller'>
 }
 
 /** Slugs tried when none was asked for: the plain one, then with random endings. */
 const slugAttempts = 5
 
 /**
- * Creates a tenant in the caller's transaction. With a spare ready it is `active` and holds it; without one it is
- * `pending` and a worker builds its database once the transaction commits. Throws `slug_taken`, and `validation_failed`
- * when no cluster takes such a tenant; after either the caller must roll back.
+ * Creates a tenant and its audit entry, all or nothing: in the caller's transaction when `db` is one. With a spare ready
+ * it is `active` and holds it; without one it is `pending` and a worker builds its database after the commit. Throws
+ * `slug_taken`, and `validation_failed` when no cluster takes such a tenant; the caller's transaction must then roll back.
  */
 export const createTenant = async (
-  trx: MasterTransaction,
+  master: Master,
+  db: MasterDb,
   tenant: NewTenant,
   schemaVersion: string,
 ): Promise<TenantRow> => {
   const slug = tenant.slug === undefined ? undefined : checkSlug(tenant.slug)
-  const id = newId()
-  const swift = await createFromSpare(trx, id, slug ?? slugFromName(tenant.name), tenant, schemaVersion)
-  if (swift?.tenant !== undefined) return swift.tenant
-  const spare = swift?.spare
+  if (tenant.tier === 'shared') {
+    const swift = creatingFromSpare(db, slug ?? slugFromName(tenant.name), tenant, schemaVersion)
+    const [row] = await (db.isTransaction ? swift.execute() : runPrepared(master, swift.compile()))
+    if (row !== undefined) return row
+  }
+  const slowly = (trx: MasterTransaction): Promise<TenantRow> =>
+    createStepByStep(trx, slug, tenant, schemaVersion)
+  return db.isTransaction ? slowly(db as MasterTransaction) : db.transaction().execute(slowly)
+}
+
+const createStepByStep = async (
+  trx: MasterTransaction,
+  slug: string | undefined,
+  tenant: NewTenant,
+  schemaVersion: string,
+): Promise<TenantRow> => {
+  const spare = await claimSpare(trx, tenant, schemaVersion)
   const place =
-    spare === undefined ? await findPlace(trx, tenant) : { id: spare.clusterId, region: spare.region }
+    spare === undefined ? await findPlace(trx, tenant) : { id: spare.cluster_id, region: spare.region }
   const row = await insertTenant(trx, slug, {
-    id,
+    id: newId(),
     name: tenant.name,
     status: spare === undefined ? 'pending' : 'active',
     database_id: spare?.id ?? null,
@@ -56,6 +73,7 @@ export const createTenant = async (
     purge_after: null,
   })
   await insertAdmin(trx, row.id, tenant.firstAdmin)
+  await writeMasterAudit(trx, created(tenant, row.id))
   if (spare === undefined) {
     const wish = tenant.cluster === undefined ? {} : { clusterId: place.id }
     await beginOperation(trx, 'provision', 'waiting', { tenantId: row.id, ...wish })
@@ -65,83 +83,79 @@ export const createTenant = async (
   return row
 }
 
-/** What the one statement led to: the tenant, or only a spare for it, because the slug was taken. */
-type FromSpare = {
-  spare: { id: string; clusterId: string; region: string }
-  tenant: TenantRow | undefined
-}
+const created = ({ by }: NewTenant, id: string): MasterAuditEntry => ({
+  ...by,
+  action: 'tenant.created',
+  entity: { type: 'tenant', id },
+})
+
+const tenantColumns = [
+  ...(['id', 'slug', 'name', 'status', 'database_id', 'plan', 'region', 'tier'] as const),
+  ...(['logo_url', 'purge_after', 'created_at', 'updated_at'] as const),
+] as const
 
 /**
- * The usual way, in one statement, because each costs a third of a millisecond: claim a spare, insert the tenant and its
- * first member, queue the refill. Undefined when no spare is free. With the slug taken only the spare is claimed.
+ * The usual way, in one statement, because each costs a round trip and a transaction two more: lock a spare, insert the
+ * tenant that holds it, then its first member, the audit entry and the refill job. No row, with nothing changed, when no
+ * spare is free or the slug is taken.
  */
-const createFromSpare = async (
-  trx: MasterTransaction,
-  id: string,
-  slug: string,
-  wanted: NewTenant,
-  schemaVersion: string,
-): Promise<FromSpare | undefined> => {
-  if (wanted.tier !== 'shared') return undefined
-  const row = await claimingSpare(trx, wanted, schemaVersion)
-    .with('tenant', (cte) =>
-      cte
-        .insertInto('tenants')
-        .columns(['id', 'slug', 'name', 'status', 'database_id', 'plan', 'region', 'tier'])
-        .expression((eb) =>
-          eb
-            .selectFrom('claimed')
-            .select([
-              sql<string>`${id}::uuid`.as('id'),
-              sql<string>`${slug}::text`.as('slug'),
-              sql<string>`${wanted.name}::text`.as('name'),
-              sql<'active'>`'active'`.as('status'),
-              'claimed.id as database_id',
-              sql<string>`${wanted.plan}::text`.as('plan'),
-              'claimed.region',
-              sql<Tier>`${wanted.tier}::text`.as('tier'),
-            ]),
-        )
-        .onConflict((conflict) => conflict.column('slug').doNothing())
-        .returningAll(),
-    )
-    .with('member', (cte) =>
-      cte
-        .insertInto('memberships')
-        .columns(['tenant_id', 'person_id', 'role_id'])
-        .expression((eb) =>
-          eb
-            .selectFrom('tenant')
-            .innerJoin('roles', (join) =>
-              join.on('roles.tenant_id', 'is', null).on('roles.name', '=', 'Admin'),
-            )
-            .select([
-              'tenant.id as tenant_id',
-              sql<string>`${wanted.firstAdmin}::uuid`.as('person_id'),
-              'roles.id as role_id',
-            ]),
-        )
-        .returning('person_id'),
-    )
-    .selectFrom('claimed')
-    .leftJoin('tenant', 'tenant.database_id', 'claimed.id')
-    .selectAll('tenant')
-    .select([
-      'claimed.id as spare_id',
-      'claimed.cluster_id as spare_cluster',
-      'claimed.region as spare_region',
-    ])
-    .select((eb) => eb.selectFrom('member').select(eb.fn.countAll<string>().as('count')).as('members'))
-    .select(
-      sql`case when tenant.id is not null then (${addJob('refill-spares', {}, refillJob)}).id end`.as('job'),
-    )
-    .executeTakeFirst()
-  if (row === undefined) return undefined
-  const { spare_id, spare_cluster, spare_region, members, job: _, ...tenant } = row
-  const spare = { id: spare_id, clusterId: spare_cluster, region: spare_region }
-  if (tenant.id === null) return { spare, tenant: undefined }
-  if (members !== '1') throw new Error(noAdminRole)
-  return { spare, tenant: tenant as TenantRow }
+const creatingFromSpare = (db: MasterDb, slug: string, wanted: NewTenant, schemaVersion: string) => {
+  const id = newId()
+  return (
+    findingSpare(db, wanted, schemaVersion)
+      .with('tenant', (cte) =>
+        cte
+          .insertInto('tenants')
+          .columns(['id', 'slug', 'name', 'status', 'database_id', 'plan', 'region', 'tier'])
+          .expression((eb) =>
+            eb
+              .selectFrom('spare')
+              .select([
+                sql<string>`${id}::uuid`.as('id'),
+                sql<string>`${slug}::text`.as('slug'),
+                sql<string>`${wanted.name}::text`.as('name'),
+                sql<'active'>`'active'`.as('status'),
+                'spare.id as database_id',
+                sql<string>`${wanted.plan}::text`.as('plan'),
+                'spare.region',
+                sql<Tier>`${wanted.tier}::text`.as('tier'),
+              ]),
+          )
+          .onConflict((conflict) => conflict.column('slug').doNothing())
+          .returning(tenantColumns),
+      )
+      .with('claimed', (cte) =>
+        cte
+          .updateTable('databases')
+          .from('tenant')
+          .set(heldNow)
+          .whereRef('databases.id', '=', 'tenant.database_id')
+          .returning('databases.id'),
+      )
+      .with('member', (cte) =>
+        cte
+          .insertInto('memberships')
+          .columns(['tenant_id', 'person_id', 'role_id'])
+          .expression((eb) =>
+            eb
+              .selectFrom('tenant')
+              // Left, so that a master without the role refuses the null instead of leaving a tenant without an Admin.
+              .leftJoin('roles', (join) =>
+                join.on('roles.tenant_id', 'is', null).on('roles.name', '=', 'Admin'),
+              )
+              .select([
+                'tenant.id as tenant_id',
+                sql<string>`${wanted.firstAdmin}::uuid`.as('person_id'),
+                sql<string>`roles.id`.as('role_id'),
+              ]),
+          ),
+      )
+      .with('audit', () => masterAuditOf('tenant', created(wanted, id)))
+      .selectFrom('tenant')
+      .select(tenantColumns)
+      // For its effect, once for the row there is; the planner may leave out a CTE that nobody reads, not this.
+      .where(sql<boolean>`(${addJob('refill-spares', {}, refillJob)}).id is not null`)
+  )
 }
 
 const noAdminRole = 'the system role Admin is missing from the master'

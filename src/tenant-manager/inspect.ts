@@ -1,6 +1,6 @@
 import { type Cluster, listClusters } from './cluster.ts'
 import { type ClusterSnapshot, readCluster } from './cluster-snapshot.ts'
-import type { Context } from './context.ts'
+import { type Context, roleConnectionLimit } from './context.ts'
 import { findInMaster } from './find-in-master.ts'
 import { findOnCluster } from './find-on-cluster.ts'
 import { type Finding, findingKey } from './findings.ts'
@@ -29,7 +29,7 @@ const look = async (context: Context): Promise<Finding[]> => {
       if ('kind' in snapshot) return [snapshot]
       const known = master.databases.filter(({ clusterId }) => clusterId === snapshot.cluster.id)
       return [
-        ...findOnCluster(snapshot, known, context.tenantMaxConnections),
+        ...findOnCluster(snapshot, known, roleConnectionLimit(context)),
         ...findFewSpares(context, snapshot.cluster, known),
       ]
     }),

@@ -4,7 +4,7 @@ import { ownerRoleName } from '../kernel/ids.ts'
 import { sealedFor } from '../master/secrets.ts'
 import { enqueue } from '../queue/enqueue.ts'
 import { getCluster } from './cluster.ts'
-import { type Context, databaseLock, ownershipMark } from './context.ts'
+import { type Context, databaseLock, ownershipMark, roleConnectionLimit } from './context.ts'
 import { enqueueProvision, enqueueRefill } from './create-tenant.ts'
 import { closeDatabase, createLoginRole } from './database-roles.ts'
 import { type Erasable, eraseDatabase, giveUpDatabase } from './erase-database.ts'
@@ -87,7 +87,7 @@ const makeLoginRole: Repair = async (context, target) => {
     .executeTakeFirstOrThrow()
   const password = context.box.open(row.secret, sealedFor.databaseSecret(row)).toString()
   await onOwnDatabase(context, target, async (client, name) => {
-    const settings = { name, password, connectionLimit: context.tenantMaxConnections }
+    const settings = { name, password, connectionLimit: roleConnectionLimit(context) }
     await inTransaction(client, () => createLoginRole(client, settings))
     await closeDatabase(client, name)
   })
@@ -101,7 +101,7 @@ const dropLeftTemplate: Repair = (context, target) =>
   })
 
 const resetRoles: Repair = (context, target) =>
-  onOwnDatabase(context, target, (client, name) => restoreRoles(client, name, context.tenantMaxConnections))
+  onOwnDatabase(context, target, (client, name) => restoreRoles(client, name, roleConnectionLimit(context)))
 
 const close: Repair = (context, target) => onOwnDatabase(context, target, closeDatabase)
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
-import type { Master, MasterTransaction } from '../master/master.ts'
+import type { Master, MasterDb, MasterTransaction } from '../master/master.ts'
 import { readMigrationSet } from '../migrator/migration-set.ts'
 import { buildDatabase } from './build-database.ts'
 import { claimSpare, type Wanted } from './claim-spare.ts'
@@ -27,7 +27,7 @@ export type TenantManagerOptions = {
   log: Logger
   /** Usable spares that each open shared cluster should have. */
   spareDatabases: number
-  /** Connections of one tenant's login role: a last wall behind the router's own limit. */
+  /** Connections that the nodes together keep one tenant to; its login role's own limit is twice that. */
   tenantMaxConnections: number
   /** Where the migrations of tenant databases are; default: those of this release. */
   migrationsFolder?: string
@@ -73,8 +73,8 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     async claimSpare(trx: MasterTransaction, wanted: Wanted) {
       return claimSpare(trx, wanted, (await context()).migrations.latest)
     },
-    async createTenant(trx: MasterTransaction, tenant: NewTenant) {
-      return createTenant(trx, tenant, (await context()).migrations.latest)
+    async createTenant(db: MasterDb, tenant: NewTenant) {
+      return createTenant(given.master, db, tenant, (await context()).migrations.latest)
     },
     provisionTenant: async (tenantId: string) => provisionTenant(await context(), tenantId),
     refillSpares: async () => refillSpares(await context()),

@@ -7,7 +7,7 @@ import { loadConfig } from '../../src/kernel/config.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
 import { openService, type Service } from '../../src/service.ts'
-import { startTestPostgres } from './postgres.ts'
+import { startTestPostgres, type TestPostgres } from './postgres.ts'
 
 type Json = Record<string, unknown>
 
@@ -184,12 +184,15 @@ const mustBeAtRest = async (service: Service): Promise<void> => {
 }
 
 /**
- * Starts one node for a test file and stops it at its end. After every test it must be at rest: no lease out, nobody
- * waiting, no operation half done.
+ * Starts a node on this server, with the master key that all test nodes share, and stops it at the test's end. After
+ * every test it must be at rest: no lease out, nobody waiting, no operation half done.
  */
-export const startFreehold = async (t: Test, env: Record<string, string> = {}): Promise<Freehold> => {
-  const postgres = await startTestPostgres(t)
-  const config = loadConfig({ PUBLIC_URL: 'http://localhost:4000', ...env })
+export const startNode = async (
+  t: Test,
+  postgres: TestPostgres,
+  env: Record<string, string> = {},
+): Promise<Freehold> => {
+  const config = loadConfig({ PUBLIC_URL: 'http://localhost:4000', RATE_LIMITS: 'off', ...env })
   const grounds = {
     master: postgres.master,
     provisioner: postgres.provisioner,
@@ -205,3 +208,7 @@ export const startFreehold = async (t: Test, env: Record<string, string> = {}): 
   const asSuperuser = superuserOf(service, postgres.superuser)
   return { service, app, routes, superuser: postgres.superuser, asSuperuser, ...connectHands(app, service) }
 }
+
+/** Starts a server and one node for a test file; see startNode. */
+export const startFreehold = async (t: Test, env: Record<string, string> = {}): Promise<Freehold> =>
+  startNode(t, await startTestPostgres(t), env)

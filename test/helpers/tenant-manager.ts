@@ -57,15 +57,14 @@ export const openLandlord = async (
   return {
     ...{ master, box, installationId, manager, cluster, personId },
     createTenant: (tenant = {}) =>
-      master.db.transaction().execute((trx) =>
-        manager.createTenant(trx, {
-          name: 'Test',
-          plan: 'free',
-          tier: 'shared',
-          firstAdmin: personId,
-          ...tenant,
-        }),
-      ),
+      manager.createTenant(master.db, {
+        name: 'Test',
+        plan: 'free',
+        tier: 'shared',
+        firstAdmin: personId,
+        by: { actor: { kind: 'person', id: personId } },
+        ...tenant,
+      }),
     close: async () => {
       await manager.close()
       await master.close()

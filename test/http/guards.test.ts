@@ -73,8 +73,9 @@ t.test('a stream that a handler returns keeps the lease until it has ended', asy
   t.teardown(() => app.close())
   let out = 0
   const guards = createGuards(app, {
-    authenticate: () => ({ personId, tenantId, sessionId: personId, platformAdmin: false }),
+    authenticate: () => ({ personId, tenantId, sessionId: personId, platformAdmin: false, system: false }),
     grants: service.grants,
+    warm: () => {},
     lease: async () => {
       out += 1
       const release = () => {

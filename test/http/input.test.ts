@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { startFreehold } from '../helpers/freehold.ts'
 
-const { app, call, routes, newTenant } = await startFreehold(t)
+const { app, call, routes, newTenant, service } = await startFreehold(t)
 await app.listen({ host: '127.0.0.1', port: 0 })
 const { port } = app.server.address() as AddressInfo
 
@@ -23,7 +23,13 @@ const get = (path: string, headers = ''): Promise<string> =>
   raw(`GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n${headers}\r\n`)
 
 t.test('content types that are not ours are refused on every route with a body', async (t) => {
-  const { token } = await newTenant()
+  const { token, personId } = await newTenant()
+  await service.master.db
+    .updateTable('people')
+    .set({ platform_admin: true })
+    .where('id', '=', personId)
+    .execute()
+  service.grants.forgetAll()
   const types = [
     'text/plain',
     'application/xml',
@@ -46,6 +52,8 @@ t.test('content types that are not ours are refused on every route with a body',
   t.ok(bodies.length > 5)
   for (const { method, path } of bodies) {
     for (const type of types) {
+      // The one route that also takes a form (RFC 6749).
+      if (path === '/auth/token' && type === 'application/x-www-form-urlencoded') continue
       const url = path.replace(/:\w+/g, '018f0000-0000-7000-8000-000000000000')
       const { status } = await call(method, url, {
         token,

@@ -74,6 +74,18 @@ t.test('a unix socket and escaped characters in a URL are understood', async (t)
   })
 })
 
+t.test('an address is proved before there is an account, except on a server of our own', async (t) => {
+  t.equal(loadConfig({}).verifyEmail, 'after')
+  t.equal(loadConfig({ MASTER_DATABASE_URL: url, MASTER_KEY: key }).verifyEmail, 'before')
+  t.equal(loadConfig({ VERIFY_EMAIL: 'before' }).verifyEmail, 'before')
+})
+
+t.test('mails come from an address, with a name or without', async (t) => {
+  const from = (text: string) => loadConfig({ MAIL_FROM: text }).mailFrom
+  t.strictSame(from('No-Reply@Acme.example'), { name: '', address: 'no-reply@acme.example' })
+  t.strictSame(from('Acme, Inc. <hi@acme.example>'), { name: 'Acme, Inc.', address: 'hi@acme.example' })
+})
+
 const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
   ['PORT', { PORT: '70000' }, /^PORT must be a whole number from 0 to 65535$/],
   ['PORT text', { PORT: '4e3' }, /^PORT must be/],
@@ -101,6 +113,19 @@ const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
   ],
   ['ADMIN_EMAIL', { ADMIN_EMAIL: 'root' }, /^ADMIN_EMAIL must be an email address$/],
   ['ADMIN_PASSWORD', { ADMIN_PASSWORD: 'short' }, /^ADMIN_PASSWORD must have 8 to 256 characters$/],
+  ['VERIFY_EMAIL', { VERIFY_EMAIL: 'never' }, /^VERIFY_EMAIL must be one of before, after$/],
+  ['SMTP_URL', { SMTP_URL: 'mail.example.com', MAIL_FROM: 'a@b.example' }, /^SMTP_URL must be an address/],
+  ['MAIL_FROM', { MAIL_FROM: 'Acme <acme>' }, /^MAIL_FROM must be an email address, or one like/],
+  ['MAIL_FROM with a line break', { MAIL_FROM: 'A\nBcc: x@y.example <a@b.example>' }, /^MAIL_FROM must be/],
+  ['MAIL_FROM missing', { SMTP_URL: 'smtps://mail.example.com' }, /^MAIL_FROM is required with SMTP_URL/],
+  ['RATE_LIMITS', { RATE_LIMITS: 'no' }, /^RATE_LIMITS must be one of on, off$/],
+  [
+    'RATE_LIMITS off for all',
+    { RATE_LIMITS: 'off', HOST: '0.0.0.0' },
+    /^RATE_LIMITS can only be off when HOST/,
+  ],
+  ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/8, everybody' }, /^TRUSTED_PROXIES must be addresses/],
+  ['TRUSTED_PROXIES of all', { TRUSTED_PROXIES: '0.0.0.0/0' }, /^TRUSTED_PROXIES must be addresses/],
   ['METRICS_TOKEN', { METRICS_TOKEN: 'short' }, /^METRICS_TOKEN must have at least 16/],
   ['CONNECTION_BUDGET', { CONNECTION_BUDGET: '1' }, /^CONNECTION_BUDGET must be/],
   ['SPARE_DATABASES', { SPARE_DATABASES: '-1' }, /^SPARE_DATABASES must be/],

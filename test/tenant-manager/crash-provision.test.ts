@@ -37,7 +37,7 @@ t.test('killed anywhere in provisioning: every acknowledged tenant gets a databa
   const tenants = await db.selectFrom('tenants').select(['id', 'status']).execute()
   t.ok(tenants.length > 4)
   for (const { id } of tenants) {
-    const placement = await findPlacement(db, box)(id)
+    const placement = await findPlacement(master, box)(id)
     if (placement?.status !== 'active') throw new Error('the tenant has no placement')
     t.equal(await refusalOf(placement.address, 'select from projects'), undefined)
   }

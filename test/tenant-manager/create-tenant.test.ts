@@ -5,6 +5,7 @@ import { createLogger } from '../../src/kernel/log.ts'
 import { findPlacement } from '../../src/master/placement.ts'
 import { openProvisioner, sealProvisioner } from '../../src/master/secrets.ts'
 import { startWorker } from '../../src/worker.ts'
+import { noAccountTasks } from '../helpers/no-account-tasks.ts'
 import { connectTo, refusalOf, startTestPostgres } from '../helpers/postgres.ts'
 import { startLandlord } from '../helpers/tenant-manager.ts'
 import { until } from '../helpers/until.ts'
@@ -65,7 +66,7 @@ t.test('a tenant gets the oldest spare, its first Admin, and a database that wor
     .where('memberships.tenant_id', '=', tenant.id)
     .execute()
   t.strictSame(membership, [{ person_id: personId, name: 'Admin' }])
-  const placement = await findPlacement(master.db, landlord.box)(tenant.id)
+  const placement = await findPlacement(master, landlord.box)(tenant.id)
   if (placement?.status !== 'active') throw new Error('the tenant has no placement')
   const client = await connectTo(t, placement.address)
   t.strictSame((await client.query('select settings from settings')).rows, [{ settings: {} }])
@@ -75,7 +76,10 @@ t.test('a rolled back creation leaves the spare a spare', async (t) => {
   const before = await statuses()
   await t.rejects(
     master.db.transaction().execute(async (trx) => {
-      await manager.createTenant(trx, { name: 'X', plan: 'free', tier: 'shared', firstAdmin: personId })
+      await manager.createTenant(trx, {
+        ...{ name: 'X', plan: 'free', tier: 'shared', firstAdmin: personId },
+        by: { actor: { kind: 'person', id: personId } },
+      })
       throw new Error('changed my mind')
     }),
     { message: 'changed my mind' },
@@ -169,7 +173,12 @@ t.test('20 tenants at once with 3 spares: no database twice, and the worker buil
   const active = created.filter((tenant) => tenant.status === 'active')
   t.equal(active.length, 3)
   t.equal(new Set(active.map((tenant) => tenant.database_id)).size, 3)
-  const worker = await startWorker({ master, manager, log: createLogger('silent') })
+  const worker = await startWorker({
+    master,
+    manager,
+    log: createLogger('silent'),
+    accountTasks: noAccountTasks,
+  })
   t.ok(worker.ready())
   await until(async () => {
     const { pending } = await master.db

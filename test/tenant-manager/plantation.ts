@@ -50,7 +50,7 @@ export const openPlantation = async (t: Test): Promise<Plantation> => {
       return { tenant, database: await rowOf(tenant.database_id) }
     },
     doorOf: async (tenantId) => {
-      const placement = await findPlacement(db, landlord.box)(tenantId)
+      const placement = await findPlacement(landlord.master, landlord.box)(tenantId)
       if (placement?.status !== 'active') throw new Error('the tenant has no placement')
       return placement.address
     },

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, OperatorError } from '../../../src/kernel/errors.ts'
-import { writeMasterAudit } from '../../../src/master/audit-log.ts'
 import { findPersonByEmail, type Person } from '../../../src/master/people.ts'
 import { findTenant, type ListedTenant } from '../../../src/master/tenants.ts'
 import type { Installation } from '../../installation.ts'
@@ -66,7 +65,7 @@ const provision = async (installation: Installation, tenant: ListedTenant): Prom
 }
 
 /**
- * Creates a tenant in the operator's name, with an audit entry in the same transaction. Throws an OperatorError when
+ * Creates a tenant in the operator's name, audited. Throws an OperatorError when
  * nobody has an account with the Admin's address, `slug_taken`, and `validation_failed` when no server takes it.
  */
 export const createTenant = async (
@@ -77,15 +76,8 @@ export const createTenant = async (
   const { master, manager } = installation
   const { adminEmail, wait, ...wanted } = wishes
   const admin = await findAdmin(installation, adminEmail)
-  const { id } = await master.db.transaction().execute(async (trx) => {
-    const tenant = await manager.createTenant(trx, { ...wanted, firstAdmin: admin.id })
-    await writeMasterAudit(trx, {
-      actor: { kind: 'operator', id: null },
-      action: 'tenant.created',
-      entity: { type: 'tenant', id: tenant.id },
-    })
-    return tenant
-  })
+  const by = { actor: { kind: 'operator', id: null } } as const
+  const { id } = await manager.createTenant(master.db, { ...wanted, firstAdmin: admin.id, by })
   const tenant = await reload(installation, id)
   if (tenant.status !== 'pending' || !wait) return tenant
   progress.step(`no spare database is free; building one for ${tenant.slug}`)

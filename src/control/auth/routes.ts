@@ -1,4 +1,4 @@
-import { type IssuedSession, switchSession } from '../../access/sessions.ts'
+import type { IssuedSession } from '../../access/sessions.ts'
 import { accountRoute, publicRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { identityOf } from '../../http/guards.ts'
@@ -9,9 +9,11 @@ import { findMyTenant, listMyTenants } from '../../master/memberships.ts'
 import { findPerson } from '../../master/people.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { toTenantChoice } from '../tenants/tenant-view.ts'
+import { addressLimits } from './limits.ts'
 import { findEnterableTenant, nowhere, placeIn } from './place.ts'
 import { findSession } from './queries.ts'
 import {
+  AcceptedView,
   ContextView,
   LoginBody,
   RefreshBody,
@@ -22,7 +24,9 @@ import {
   TokensView,
   toUserView,
 } from './schemas.ts'
-import { login, logout, refresh, register, type SignedIn } from './session-flows.ts'
+import { chooseTenantOf, endOwnSession, refresh } from './session-flows.ts'
+import { login, type SignedIn } from './sign-in.ts'
+import { register, requestSignUp } from './sign-up.ts'
 
 const tags = ['Account']
 
@@ -40,22 +44,37 @@ const sessionAnswer = async (deps: ControlDeps, { person, issued, tenants, chose
   ...tokensOf(deps, issued),
 })
 
-const signInRoutes = (app: App, deps: ControlDeps): void => {
+const signUpRoute = (app: App, deps: ControlDeps): void => {
   app.post(
     '/auth/register',
     {
+      ...deps.limitByAddress(addressLimits.signUp),
       config: publicRoute('signing up is how one gets an account'),
-      schema: { tags, summary: 'Sign up', body: RegisterBody, response: answers({ 201: SessionView }) },
+      schema: {
+        tags,
+        summary: 'Sign up',
+        description: 'With VERIFY_EMAIL=before the answer is always 202, and a mail says how to go on.',
+        body: RegisterBody,
+        response: answers({ 201: SessionView, 202: AcceptedView }),
+      },
     },
     async (request, reply) => {
-      reply.code(201)
-      return sessionAnswer(deps, await register(deps, request.body, callerOf(request)))
+      if (deps.verifyEmail === 'after') {
+        reply.code(201)
+        return sessionAnswer(deps, await register(deps, request.body, callerOf(request)))
+      }
+      await requestSignUp(deps, request.body, callerOf(request))
+      reply.code(202)
+      return { message: 'A mail to this address says how to go on.' }
     },
   )
+}
 
+const signInRoutes = (app: App, deps: ControlDeps): void => {
   app.post(
     '/auth/login',
     {
+      ...deps.limitByAddress(addressLimits.signIn, 'failures'),
       config: publicRoute('the password is the proof'),
       schema: { tags, summary: 'Sign in', body: LoginBody, response: answers({ 200: SessionView }) },
     },
@@ -65,6 +84,7 @@ const signInRoutes = (app: App, deps: ControlDeps): void => {
   app.post(
     '/auth/refresh',
     {
+      ...deps.limitByAddress(addressLimits.refresh),
       config: publicRoute('the refresh token is the proof'),
       schema: { tags, summary: 'Get new tokens', body: RefreshBody, response: answers({ 200: TokensView }) },
     },
@@ -76,11 +96,11 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
   app.post(
     '/auth/logout',
     {
-      config: accountRoute(),
+      config: accountRoute({ systemUsers: true }),
       schema: { tags, summary: 'End this session', response: answers({ 204: NoContent }) },
     },
     async (request, reply) => {
-      await logout(deps, identityOf(request), callerOf(request))
+      await endOwnSession(deps, identityOf(request), 'logout', callerOf(request))
       return reply.code(204).send(null)
     },
   )
@@ -92,13 +112,11 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
       schema: { tags, summary: 'Choose a tenant', body: SwitchBody, response: answers({ 200: SwitchView }) },
     },
     async (request) => {
-      const { personId, sessionId } = identityOf(request)
+      const who = identityOf(request)
+      const { personId } = who
       const wanted = request.body.tenant
       const tenant = wanted === null ? undefined : await findEnterableTenant(deps.db, personId, wanted)
-      const issued = await deps.db
-        .transaction()
-        .execute((trx) => switchSession(trx, deps.box, sessionId, tenant?.id ?? null))
-      if (issued === undefined) throw new AppError('unauthenticated', 'The session has ended; sign in again.')
+      const issued = await chooseTenantOf(deps, who, tenant?.id ?? null, callerOf(request))
       return { ...tokensOf(deps, issued), ...(await placeIn(deps, personId, tenant)) }
     },
   )
@@ -106,7 +124,7 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
   app.get(
     '/auth/context',
     {
-      config: accountRoute(),
+      config: accountRoute({ systemUsers: true }),
       schema: {
         tags,
         summary: 'Who am I, where, and what may I do',
@@ -132,6 +150,7 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
 
 /** Signing up, signing in, and the session that follows. */
 export const authRoutes = (app: App, deps: ControlDeps): void => {
+  signUpRoute(app, deps)
   signInRoutes(app, deps)
   sessionRoutes(app, deps)
 }

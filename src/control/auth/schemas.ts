@@ -21,6 +21,28 @@ export const LoginBody = Body({
 
 export const RefreshBody = Body({ refreshToken: Type.String({ minLength: 1, maxLength: 4096 }) })
 
+export const EmailBody = Body({ email: Email() })
+
+/** Without a body, the signed-in person's own address is meant. */
+export const ResendBody = Nullable(EmailBody)
+
+const MailedToken = () =>
+  Type.String({ minLength: 1, maxLength: 200, description: 'From the link in a mail' })
+
+export const VerifyBody = Body({ token: MailedToken() })
+export const ResetBody = Body({ token: MailedToken(), password: Password() })
+export const PasswordBody = Body({
+  currentPassword: Type.String({ minLength: 1, maxLength: 256 }),
+  newPassword: Password(),
+})
+export const ProfileBody = Body(
+  {
+    firstName: Type.Optional(Line({ maxLength: 100 })),
+    lastName: Type.Optional(Nullable(Line({ maxLength: 100 }))),
+  },
+  { minProperties: 1 },
+)
+
 export const SwitchBody = Body({ tenant: Nullable(IdOrSlug()) })
 
 export const UserView = Type.Object(
@@ -64,18 +86,35 @@ export const SessionView = Type.Object(
   { user: UserView, ...place, tenants: Type.Array(TenantChoice), ...tokens },
   { title: 'Session' },
 )
+const session = {
+  id: Id(),
+  createdAt: Time(),
+  lastUsedAt: Time(),
+  expiresAt: Time(),
+  authenticatedAt: Time(),
+  amr: Type.Array(Type.String(), { description: 'How the person proved who they are (RFC 8176)' }),
+  device: Type.String(),
+  address: Nullable(Type.String()),
+  userAgent: Nullable(Type.String()),
+}
 export const ContextView = Type.Object(
+  { user: UserView, ...place, tenants: Type.Array(TenantChoice), session: Type.Object(session) },
+  { title: 'Context' },
+)
+export const SessionItem = Type.Object(
+  { ...session, current: Type.Boolean({ description: 'The session that asks' }) },
+  { title: 'OwnSession' },
+)
+
+/** The same for every address: whether there is an account, only its owner learns. */
+export const AcceptedView = Type.Object({ message: Type.String() }, { title: 'Accepted' })
+export const VerifiedView = Type.Object(
   {
-    user: UserView,
-    ...place,
-    tenants: Type.Array(TenantChoice),
-    session: Type.Object({
-      id: Id(),
-      createdAt: Time(),
-      expiresAt: Time(),
-      address: Nullable(Type.String()),
-      userAgent: Nullable(Type.String()),
+    email: Type.String(),
+    emailVerified: Type.Literal(true),
+    next: Type.Union([Type.Literal('sign_in'), Type.Literal('choose_password')], {
+      description: 'choose_password: another mail with a link for that is on its way',
     }),
   },
-  { title: 'Context' },
+  { title: 'Verified' },
 )

@@ -112,12 +112,19 @@ export const statusRoutes = (app: App, deps: StatusDeps): void => {
       schema: {
         tags,
         summary: 'Keys that verify access tokens (RFC 7517)',
-        response: { 200: Type.Object({ keys: Type.Array(Type.Record(Type.String(), Type.String())) }) },
+        response: {
+          200: Type.Object({ keys: Type.Array(Type.Record(Type.String(), Type.String())) }),
+          304: Type.Null({ description: 'As you have it' }),
+        },
       },
     },
-    async (_request, reply) => {
-      reply.header('cache-control', 'public, max-age=300')
-      return { keys: deps.keys.jwks().keys.map((key) => ({ ...key })) }
+    async (request, reply) => {
+      const { keys } = deps.keys.jwks()
+      const etag = `"${sha256(keys.map(({ kid }) => kid).join()).toString('base64url')}"`
+      // Half as long as a new key is published before it signs.
+      reply.header('cache-control', 'public, max-age=300').header('etag', etag)
+      if (request.headers['if-none-match'] === etag) return reply.code(304).send(null) as never
+      return { keys: keys.map((key) => ({ ...key })) }
     },
   )
 }

@@ -6,7 +6,6 @@ import { callerOf } from '../../http/identity.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, Id } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
-import { writeMasterAudit } from '../../master/audit-log.ts'
 import { findMyTenant, listMyTenants, type MemberTenant } from '../../master/memberships.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { CreateTenantBody, defaultPlan, TenantParams } from './schemas.ts'
@@ -42,22 +41,10 @@ const createRoute = (app: App, deps: ControlDeps): void => {
     async (request, reply) => {
       const { personId } = identityOf(request)
       const { name, slug, plan = defaultPlan, region, tier = 'shared' } = request.body
-      const tenant = await deps.db.transaction().execute(async (trx) => {
-        const row = await deps.manager.createTenant(trx, {
-          name,
-          slug,
-          plan,
-          region,
-          tier,
-          firstAdmin: personId,
-        })
-        await writeMasterAudit(trx, {
-          actor: { kind: 'person', id: personId },
-          action: 'tenant.created',
-          entity: { type: 'tenant', id: row.id },
-          caller: callerOf(request),
-        })
-        return row
+      const tenant = await deps.manager.createTenant(deps.db, {
+        ...{ name, slug, plan, region, tier },
+        firstAdmin: personId,
+        by: { actor: { kind: 'person', id: personId }, caller: callerOf(request) },
       })
       const ready = tenant.status === 'active'
       reply

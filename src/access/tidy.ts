@@ -1,0 +1,25 @@
+import { sql } from 'kysely'
+import type { MasterDb } from '../master/master.ts'
+import { dropOldSealed } from '../master/sealed-payloads.ts'
+import { dropExpiredSystemSecrets } from './system-users.ts'
+
+/** Longer than any job that was kept sealed is tried. */
+const payloadDays = 7
+/** So long a token of an ended session is still told apart from nonsense. */
+const endedSessionDays = 90
+
+/** Clears away what has no use any more: dead links, limits that count nothing, payloads of jobs that were given up, sessions that ended long ago. */
+export const tidyAccess = async (db: MasterDb): Promise<void> => {
+  await db.deleteFrom('mailed_tokens').where('expires_at', '<', sql<Date>`now()`).execute()
+  await db.deleteFrom('rate_limits').where('full_at', '<', sql<Date>`now()`).execute()
+  await dropExpiredSystemSecrets(db)
+  await dropOldSealed(db, payloadDays)
+  await db
+    .deleteFrom('sessions')
+    .where(
+      sql<Date>`least(ended_at, expires_at)`,
+      '<',
+      sql<Date>`now() - make_interval(days => ${endedSessionDays})`,
+    )
+    .execute()
+}

@@ -1,0 +1,101 @@
+import { publicRoute } from '../../http/access-rules.ts'
+import type { App } from '../../http/app.ts'
+import { sha256 } from '../../kernel/crypto.ts'
+import { pages } from './links.ts'
+
+const style =
+  'body{margin:0;padding:15vh 24px;font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff}' +
+  'form{max-width:360px;margin:auto;display:grid;gap:16px}h1{font-size:22px;margin:0}p{margin:0}' +
+  'input,button{font:inherit;padding:10px;border-radius:6px;border:1px solid #999}' +
+  'button{background:#1f4fd8;border-color:#1f4fd8;color:#fff;cursor:pointer}button:disabled{opacity:.5}'
+
+/** Sends the form with the token from behind `#`, and takes it out of the address first: history keeps no secret. */
+const script = `
+const form = document.querySelector('form'), says = document.querySelector('[role=status]')
+const token = new URLSearchParams(location.hash.slice(1)).get('token')
+if (location.hash) history.replaceState(null, '', location.pathname)
+form.addEventListener('submit', async (event) => {
+  event.preventDefault()
+  const body = Object.fromEntries(new FormData(form))
+  if (token !== null) body.token = token
+  form.querySelector('button').disabled = true
+  const answer = await fetch(location.pathname, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }).catch(() => undefined)
+  const read = answer?.headers.get('content-type')?.includes('json') ? await answer.json() : {}
+  says.textContent = answer === undefined ? 'The server cannot be reached; try again.'
+    : answer.ok ? (read.message ?? (read.next === 'choose_password' ? form.dataset.more : form.dataset.done)) : read.detail
+  form.querySelector('button').disabled = answer?.ok === true
+})
+`
+
+type Form = { title: string; says: string; field: string; button: string; done: string; more?: string }
+
+const forms: Record<keyof typeof pages, Form> = {
+  verifyEmail: {
+    title: 'Confirm your email address',
+    says: '',
+    field: '',
+    button: 'Confirm',
+    done: 'Your address is confirmed. You can sign in now.',
+    more: 'Your address is confirmed. We have sent you another mail: choose your password with it.',
+  },
+  resetPassword: {
+    title: 'Choose a new password',
+    says: '8 to 256 characters. You will be signed out everywhere.',
+    field:
+      '<input type="password" name="password" aria-label="New password" autocomplete="new-password" minlength="8" maxlength="256" required autofocus>',
+    button: 'Set the password',
+    done: 'Your new password is set. You can sign in with it now.',
+  },
+  forgotPassword: {
+    title: 'Ask for a new password',
+    says: 'We send you a link for it.',
+    field: '<input type="email" name="email" aria-label="Email" autocomplete="email" required autofocus>',
+    button: 'Send the link',
+    done: 'A mail is on its way.',
+  },
+}
+
+const toPage = ({ title, says, field, button, done, more = done }: Form): string =>
+  `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title}</title><style>${style}</style></head>
+<body><form data-done="${done}" data-more="${more}"><h1>${title}</h1>${field}<button>${button}</button><p role="status">${says}</p></form>
+<script type="module">${script}</script></body></html>
+`
+
+const hashOf = (source: string): string => `'sha256-${sha256(source).toString('base64')}'`
+
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  `script-src ${hashOf(script)}`,
+  `style-src ${hashOf(style)}`,
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/**
+ * The pages that links in mails lead to, at the addresses their forms post to. A page only asks; the person's click
+ * spends the token, so a mail scanner that follows every link spends nothing.
+ */
+export const linkPages = (app: App): void => {
+  for (const [name, path] of Object.entries(pages)) {
+    const page = toPage(forms[name as keyof typeof pages])
+    app.get(
+      path,
+      {
+        config: publicRoute('a page with a form, the same for everybody'),
+        schema: {
+          tags: ['Account'],
+          summary: `Page: ${forms[name as keyof typeof pages].title.toLowerCase()}`,
+        },
+      },
+      async (_request, reply) =>
+        reply
+          .header('content-security-policy', contentSecurityPolicy)
+          .header('referrer-policy', 'no-referrer')
+          .type('text/html; charset=utf-8')
+          .send(page),
+    )
+  }
+}

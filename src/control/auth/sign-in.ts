@@ -1,0 +1,133 @@
+import { rememberDevice } from '../../access/known-devices.ts'
+import { checkPasswordAt } from '../../access/password-throttle.ts'
+import { type IssuedSession, type Proof, startSession } from '../../access/sessions.ts'
+import type { Caller } from '../../http/identity.ts'
+import { AppError, isAppError } from '../../kernel/errors.ts'
+import { writeMasterAudit } from '../../master/audit-log.ts'
+import type { MasterTransaction } from '../../master/master.ts'
+import { listMyTenants, type MemberTenant } from '../../master/memberships.ts'
+import { findPersonByEmail, type Person } from '../../master/people.ts'
+import type { ControlDeps } from '../control-deps.ts'
+import { enqueueMail, whereaboutsOf } from '../mail.ts'
+import { linkTo } from './links.ts'
+import { findEnterableTenant } from './place.ts'
+import { lockUnchangedPerson, setPasswordHash } from './queries.ts'
+
+/** What a route needs to answer with a session: the person, their tenants, and the one that was chosen. */
+export type SignedIn = {
+  person: Person
+  issued: IssuedSession
+  tenants: MemberTenant[]
+  chosen: MemberTenant | undefined
+}
+
+/**
+ * What every way of signing in ends with: the session, its audit entry, and a mail to the person when they were never seen
+ * on such a device before. Call it in the transaction that has made sure of the person.
+ */
+export const openSession = async (
+  trx: MasterTransaction,
+  deps: Pick<ControlDeps, 'box' | 'publicUrl'>,
+  who: {
+    person: Pick<Person, 'id' | 'email'>
+    tenantId: string | null
+    proofs: readonly [Proof, ...Proof[]]
+    caller: Caller
+  },
+): Promise<IssuedSession> => {
+  const { person, tenantId, proofs, caller } = who
+  const client = { address: caller.address, userAgent: caller.userAgent }
+  const issued = await startSession(trx, deps.box, { id: person.id, tenantId, proofs, ...client })
+  await writeMasterAudit(trx, {
+    actor: { kind: 'person', id: person.id },
+    action: 'session.started',
+    entity: { type: 'session', id: issued.sessionId },
+    caller,
+  })
+  if ((await rememberDevice(trx, person.id, client)) === 'new') {
+    const link = linkTo(deps.publicUrl, 'forgotPassword')
+    const letter = { kind: 'new-device', where: whereaboutsOf(caller), link } as const
+    await enqueueMail(trx, deps.box, { to: person.email, letter })
+  }
+  return issued
+}
+
+const wrong = (): AppError =>
+  new AppError('invalid_credentials', 'There is no account with this email address and password.')
+
+const auditFailure = async (
+  deps: ControlDeps,
+  action: 'login.failed' | 'login.throttled',
+  person: Person | undefined,
+  caller: Caller,
+): Promise<void> => {
+  await deps.db.transaction().execute((trx) =>
+    writeMasterAudit(trx, {
+      actor: { kind: 'nobody', id: null },
+      action,
+      entity: { type: 'person', id: person?.id ?? null },
+      caller,
+    }),
+  )
+}
+
+const refuseLogin = async (deps: ControlDeps, person: Person | undefined, caller: Caller): Promise<never> => {
+  await auditFailure(deps, 'login.failed', person, caller)
+  throw wrong()
+}
+
+export type Login = { email: string; password: string; tenant?: string }
+
+/** The person and the hash that the password is right for; undefined when it is not, or they may not sign in. */
+const proveByPassword = async (
+  deps: ControlDeps,
+  input: Login,
+  person: Person | undefined,
+  caller: Caller,
+) => {
+  const stored = person?.password_hash ?? null
+  const client = { address: caller.address, userAgent: caller.userAgent }
+  try {
+    return await checkPasswordAt(deps, { email: input.email, personId: person?.id, client }, async () => {
+      const matches = await deps.passwords.verify(stored, input.password)
+      const may = matches && person !== undefined && stored !== null && person.disabled_at === null
+      return may ? { person, stored } : undefined
+    })
+  } catch (error) {
+    if (isAppError(error, 'rate_limited')) await auditFailure(deps, 'login.throttled', person, caller)
+    throw error
+  }
+}
+
+const chooseTenant = (
+  deps: ControlDeps,
+  personId: string,
+  tenants: MemberTenant[],
+  wanted: string | undefined,
+) => {
+  if (wanted !== undefined) return findEnterableTenant(deps.db, personId, wanted)
+  const active = tenants.filter((tenant) => tenant.status === 'active')
+  return active.length === 1 ? active[0] : undefined
+}
+
+/**
+ * Signs a person in. Unknown address, wrong password and disabled account get the same answer after the same work.
+ * Throws `rate_limited` after too many wrong ones.
+ * With exactly one active tenant, that one is chosen.
+ */
+export const login = async (deps: ControlDeps, input: Login, caller: Caller): Promise<SignedIn> => {
+  const named = await findPersonByEmail(deps.db, input.email)
+  const proved = await proveByPassword(deps, input, named, caller)
+  if (proved === undefined) return refuseLogin(deps, named, caller)
+  const { person, stored } = proved
+  const better = deps.passwords.isOutdated(stored) ? await deps.passwords.hash(input.password) : undefined
+  const tenants = await listMyTenants(deps.db, person.id)
+  const chosen = await chooseTenant(deps, person.id, tenants, input.tenant)
+  const issued = await deps.db.transaction().execute(async (trx) => {
+    // The password may have been changed, and every session ended, since it was checked.
+    if (!(await lockUnchangedPerson(trx, person.id, stored))) return undefined
+    if (better !== undefined) await setPasswordHash(trx, person.id, better)
+    return openSession(trx, deps, { person, tenantId: chosen?.id ?? null, proofs: ['pwd'], caller })
+  })
+  return issued === undefined ? refuseLogin(deps, person, caller) : { person, issued, tenants, chosen }
+}

@@ -1,0 +1,129 @@
+/** Where something happened, in words that we chose: nothing a stranger typed gets into a mail through it. */
+export type Whereabouts = { at: string; address: string | null; device: string }
+
+/** Everything we ever write to people. A link carries a secret; its page asks before it does anything. */
+export type Letter =
+  | { kind: 'sign-up'; link: string }
+  | { kind: 'account-exists'; link: string }
+  | { kind: 'verify-email'; link: string }
+  | { kind: 'reset-password'; link: string }
+  | { kind: 'choose-password'; link: string }
+  | { kind: 'invitation'; link: string; tenant: string; inviter: string }
+  | { kind: 'new-device'; where: Whereabouts; link: string }
+  | { kind: 'password-changed'; where: Whereabouts; link: string }
+  | { kind: 'token-reused'; where: Whereabouts; link: string }
+
+/** A letter before it is text or HTML. */
+export type Content = {
+  subject: string
+  paragraphs: readonly string[]
+  action: { label: string; link: string }
+  closing: string
+}
+
+const notYou = 'If you did not ask for this, ignore this mail: nothing changes.'
+const ifNotYou =
+  'If this was not you, somebody may know your password: choose a new one now, which signs everybody out.'
+
+const whereLines = ({ at, address, device }: Whereabouts): string =>
+  `When: ${at}\nFrom: ${address ?? 'an unknown address'}\nWith: ${device}`
+
+/** A name that its owner chose, fit for a stranger's mailbox: one line, and nothing that a mail program turns into a link. */
+const plainName = (name: string): string => {
+  const line = name
+    .replaceAll(/[\p{C}\s]+/gu, ' ')
+    .trim()
+    .slice(0, 100)
+  return /:\/\/|www\.|\p{L}\.\p{L}{2}/iu.test(line) || line === '' ? 'a team' : line
+}
+
+type Kind = Letter['kind']
+type Composers = { [K in Kind]: (letter: Extract<Letter, { kind: K }>) => Content }
+
+const aboutAccount = (subject: string, what: string, where: Whereabouts, link: string): Content => ({
+  subject,
+  paragraphs: [what, whereLines(where)],
+  action: { label: 'Choose a new password', link },
+  closing: ifNotYou,
+})
+
+const composers: Composers = {
+  'sign-up': ({ link }) => ({
+    subject: 'Confirm your email address',
+    paragraphs: [
+      'Somebody, hopefully you, signed up with this email address. Confirm it to open the account.',
+      'The link works once, for 24 hours.',
+    ],
+    action: { label: 'Confirm the address', link },
+    closing: 'If you did not sign up, do not follow the link: without it there will be no account.',
+  }),
+  'account-exists': ({ link }) => ({
+    subject: 'You already have an account',
+    paragraphs: [
+      'Somebody, hopefully you, signed up with this email address. It has an account already, so nothing was changed.',
+      'Sign in with your password. If you have forgotten it, ask for a new one.',
+    ],
+    action: { label: 'Ask for a new password', link },
+    closing: notYou,
+  }),
+  'verify-email': ({ link }) => ({
+    subject: 'Confirm your email address',
+    paragraphs: ['Please confirm that this is your email address.', 'The link works once, for 24 hours.'],
+    action: { label: 'Confirm the address', link },
+    closing: 'If you have no account here, do not follow the link.',
+  }),
+  'reset-password': ({ link }) => ({
+    subject: 'Choose a new password',
+    paragraphs: [
+      'Somebody, hopefully you, asked for a new password for your account.',
+      'The link works once, for one hour. A new password signs everybody out who is signed in now.',
+    ],
+    action: { label: 'Choose a new password', link },
+    closing: notYou,
+  }),
+  'choose-password': ({ link }) => ({
+    subject: 'Choose your password',
+    paragraphs: [
+      'Your address is confirmed. More than one person had signed up with it, so none of their passwords was taken.',
+      'The link works once, for one hour.',
+    ],
+    action: { label: 'Choose your password', link },
+    closing: 'Later you can ask for another link on the page for forgotten passwords.',
+  }),
+  invitation: ({ link, tenant, inviter }) => ({
+    subject: 'You are invited',
+    paragraphs: [
+      `${inviter} invites you to join ${plainName(tenant)}.`,
+      'Sign in, or sign up with this email address, to accept.',
+    ],
+    action: { label: 'See the invitation', link },
+    closing: 'If you do not know who this is, ignore this mail: nothing happens.',
+  }),
+  'new-device': ({ where, link }) =>
+    aboutAccount(
+      'A new device signed in to your account',
+      'Your account was signed in to from a device or network that was not seen before.',
+      where,
+      link,
+    ),
+  'password-changed': ({ where, link }) =>
+    aboutAccount(
+      'Your password was changed',
+      'The password of your account was changed, and everybody else was signed out.',
+      where,
+      link,
+    ),
+  'token-reused': ({ where, link }) =>
+    aboutAccount(
+      'A session was ended to protect your account',
+      'A key to one of your sessions was used a second time. That happens when somebody has copied it, so the session was ended.',
+      where,
+      link,
+    ),
+}
+
+/** The words of a letter. */
+export const compose = <L extends Letter>(letter: L): Content => {
+  const composer = composers[letter.kind] as (letter: L) => Content
+  return composer(letter)
+}
