@@ -1,30 +1,66 @@
+type Entity = Readonly<{ of: string; may: readonly string[] }>
+
 /**
  * Every permission there is, as data: `service:entity:action`. A product built on Freehold adds its own here, one line
- * an entity; route declarations, roles and the API's answers are all typed and checked against it.
+ * an entity; route declarations, roles and the API's answers are all typed and checked against it. `of` is for people:
+ * each description is the action and these words.
  */
 export const permissionCatalogue = {
   'tenant-api': {
-    tenant: ['read', 'update'],
-    project: ['read', 'create', 'update', 'delete'],
+    tenant: { of: "the tenant's name, settings and status", may: ['read', 'update'] },
+    billing: { of: "the tenant's plan and subscription", may: ['read', 'update'] },
+    member: { of: 'members', may: ['read', 'create', 'update', 'delete'] },
+    invitation: { of: 'invitations', may: ['read', 'create', 'delete'] },
+    role: { of: 'roles', may: ['read', 'create', 'update', 'delete'] },
+    policy: { of: 'policies', may: ['read', 'create', 'update', 'delete'] },
+    permission: { of: 'the catalogue of permissions', may: ['read'] },
+    user: { of: "people in the tenant's own data", may: ['read', 'create', 'update', 'delete'] },
+    workspace: { of: 'workspaces', may: ['read', 'create', 'update', 'delete'] },
+    project: { of: 'projects', may: ['read', 'create', 'update', 'delete'] },
+    job: { of: 'jobs', may: ['read', 'run'] },
+    audit: { of: "the tenant's audit log", may: ['read', 'export'] },
+    analytics: { of: 'analytics', may: ['read'] },
   },
-} as const satisfies Record<string, Record<string, readonly string[]>>
+} as const satisfies Record<string, Record<string, Entity>>
 
 type Catalogue = typeof permissionCatalogue
+type ActionsOf<E> = E extends { may: readonly (infer A extends string)[] } ? A : never
 type PermissionsOf<S extends keyof Catalogue & string> = {
-  [E in keyof Catalogue[S] & string]: `${S}:${E}:${(Catalogue[S][E] & readonly string[])[number]}`
+  [E in keyof Catalogue[S] & string]: `${S}:${E}:${ActionsOf<Catalogue[S][E]>}`
 }[keyof Catalogue[S] & string]
 
 /** One concrete permission of the catalogue. */
 export type Permission = { [S in keyof Catalogue & string]: PermissionsOf<S> }[keyof Catalogue & string]
 
-/** All concrete permissions, sorted. */
-export const allPermissions: readonly Permission[] = Object.entries(permissionCatalogue)
+/** One line of the catalogue, as people read it. */
+export type CataloguedPermission = Readonly<{
+  name: Permission
+  description: string
+  service: string
+  entity: string
+  action: string
+}>
+
+const describe = (action: string, of: string): string =>
+  `${action.charAt(0).toUpperCase()}${action.slice(1)} ${of}`
+
+/** The whole catalogue, sorted by name. */
+export const cataloguedPermissions: readonly CataloguedPermission[] = Object.entries(permissionCatalogue)
   .flatMap(([service, entities]) =>
-    Object.entries(entities).flatMap(([entity, actions]) =>
-      actions.map((action) => `${service}:${entity}:${action}`),
+    Object.entries(entities).flatMap(([entity, { of, may }]) =>
+      may.map((action) => ({
+        name: `${service}:${entity}:${action}` as Permission,
+        description: describe(action, of),
+        service,
+        entity,
+        action,
+      })),
     ),
   )
-  .sort() as Permission[]
+  .sort((a, b) => (a.name < b.name ? -1 : 1))
+
+/** All concrete permissions, sorted. */
+export const allPermissions: readonly Permission[] = cataloguedPermissions.map(({ name }) => name)
 
 /** True when `pattern` (a permission, `service:entity:*` or `service:*`) covers `permission`. */
 export const covers = (pattern: string, permission: string): boolean =>

@@ -1,10 +1,13 @@
 import type { Permission } from '../access/catalogue.ts'
 
+/** Every active member of the token's tenant, whatever their role. */
+export type AnyMember = 'any member'
+
 /** Who may call a route. Every route carries exactly one rule; without it the app does not boot. */
 export type AccessRule =
   | { readonly scope: 'public'; readonly reason: string }
   | { readonly scope: 'account'; readonly systemUsers?: true }
-  | { readonly scope: 'tenant'; readonly permission: Permission }
+  | { readonly scope: 'tenant'; readonly permission: Permission | AnyMember; readonly database: boolean }
   | { readonly scope: 'platform' }
 
 declare module 'fastify' {
@@ -25,7 +28,15 @@ export const accountRoute = (also: { systemUsers?: true } = {}): RouteConfig => 
 
 /** A member of the token's tenant whose role grants `permission`; the handler runs with that tenant's database. */
 export const tenantRoute = (permission: Permission): RouteConfig => ({
-  access: { scope: 'tenant', permission },
+  access: { scope: 'tenant', permission, database: true },
+})
+
+/**
+ * A member of the token's tenant whose role grants `permission`, for what the master keeps about the tenant. Admits
+ * exactly whom `tenantRoute` would; the tenant's database is neither leased nor opened. See `memberScopeOf`.
+ */
+export const memberRoute = (permission: Permission | AnyMember): RouteConfig => ({
+  access: { scope: 'tenant', permission, database: false },
 })
 
 /** A platform admin. */

@@ -6,7 +6,7 @@ import type { LazySignal } from '../connection-router/connection-router.ts'
 import type { TenantDb } from '../connection-router/tenant-db.ts'
 import { AppError } from '../kernel/errors.ts'
 import { refusalOfStatus } from '../kernel/tenant-status.ts'
-import type { AccessRule } from './access-rules.ts'
+import type { AccessRule, AnyMember } from './access-rules.ts'
 import type { App } from './app.ts'
 import { ClientSignal } from './client-signal.ts'
 import { type Authenticate, type Caller, callerOf, type Identity } from './identity.ts'
@@ -14,6 +14,7 @@ import { type Authenticate, type Caller, callerOf, type Identity } from './ident
 const identityKey = 'freeholdIdentity'
 const grantKey = 'freeholdGrant'
 const leaseKey = 'freeholdLease'
+const memberKey = 'freeholdMember'
 
 /** What a handler in the tenant scope works with: one tenant, its database, and who asks. */
 export type TenantScope<Schema> = Readonly<{
@@ -21,6 +22,16 @@ export type TenantScope<Schema> = Readonly<{
   personId: string
   db: TenantDb<Schema>
   caller: Caller
+}>
+
+/** What a handler over the master works with: one tenant, who asks, and what they hold. No database of the tenant's. */
+export type MemberScope = Readonly<{
+  tenantId: string
+  personId: string
+  /** Who an audit entry names. */
+  actor: Readonly<{ kind: 'person' | 'system'; id: string }>
+  caller: Caller
+  grant: Readonly<{ role: string; permissions: ReadonlySet<Permission> }>
 }>
 
 /** A lease of the connection router, whatever the tables behind it: the shell only carries it. */
@@ -45,12 +56,22 @@ export const tenantScopeOf = <Schema>(request: FastifyRequest): TenantScope<Sche
   }
 }
 
+/** The tenant of this request and what its member holds there. Throws on every route that is no `memberRoute`. */
+export const memberScopeOf = (request: FastifyRequest): MemberScope => {
+  const grant = request.getDecorator<Grant | null>(memberKey)
+  if (grant === null) throw new Error('the member was asked for outside a member route')
+  const { personId, system } = identityOf(request)
+  const { tenantId, role, permissions } = grant
+  const actor = { kind: system ? ('system' as const) : ('person' as const), id: personId }
+  return { tenantId, personId, actor, caller: callerOf(request), grant: { role, permissions } }
+}
+
 /** Throws unless the person, with what they hold in the token's tenant, may do what the rule names. */
-const checkGrant = (grant: Grant | undefined, permission: Permission): Grant => {
+const checkGrant = (grant: Grant | undefined, permission: Permission | AnyMember): Grant => {
   if (grant === undefined) throw new AppError('forbidden', 'You are not an active member of this tenant.')
   const closed = refusalOfStatus(grant.tenantStatus)
   if (closed !== undefined) throw closed
-  if (!grant.permissions.has(permission)) {
+  if (permission !== 'any member' && !grant.permissions.has(permission)) {
     throw new AppError('forbidden', `Your role ${grant.role} does not have the permission ${permission}.`)
   }
   return grant
@@ -64,11 +85,13 @@ type Deps = {
   warm: (tenantId: string) => void
 }
 
+type TenantRule = Extract<AccessRule, { scope: 'tenant' }>
+
 /** Answers at once when everything is remembered. */
 const enterTenant = (
   { grants, warm }: Deps,
   identity: Identity,
-  permission: Permission,
+  { permission, database }: TenantRule,
 ): Grant | Promise<Grant> => {
   const { tenantId, personId } = identity
   if (tenantId === null) {
@@ -79,7 +102,7 @@ const enterTenant = (
   }
   const grant = grants.peekGrant(tenantId, personId)
   if (grant !== undefined) return checkGrant(grant, permission)
-  warm(tenantId)
+  if (database) warm(tenantId)
   return grants.grant(tenantId, personId).then((found) => checkGrant(found, permission))
 }
 
@@ -92,7 +115,7 @@ const admit = (
   // Only a token that we signed gets here, so nobody can have us look up or open what is not theirs, or was.
   const expect = (tenantId: string, personId: string): void => {
     // The longest way first.
-    deps.warm(tenantId)
+    if (rule.scope === 'tenant' && rule.database) deps.warm(tenantId)
     deps.grants.grant(tenantId, personId).catch(() => {})
   }
   const found = deps.authenticate(request, rule.scope === 'tenant' ? expect : undefined)
@@ -105,9 +128,10 @@ const admit = (
       throw new AppError('forbidden', 'This is for people; system users have no account of their own.')
     }
     if (rule.scope !== 'tenant') return undefined
-    const grant = enterTenant(deps, identity, rule.permission)
-    if (grant instanceof Promise) return grant.then((looked) => request.setDecorator(grantKey, looked))
-    request.setDecorator(grantKey, grant)
+    const key = rule.database ? grantKey : memberKey
+    const grant = enterTenant(deps, identity, rule)
+    if (grant instanceof Promise) return grant.then((looked) => request.setDecorator(key, looked))
+    request.setDecorator(key, grant)
     return undefined
   }
   return found instanceof Promise ? found.then(check) : check(found)
@@ -122,7 +146,7 @@ export type Guards = {
 
 /** Prepares `app` to carry identity and lease on its requests, and returns the guards for the route ledger. */
 export const createGuards = (app: App, deps: Deps): Guards => {
-  for (const key of [identityKey, grantKey, leaseKey]) app.decorateRequest(key, null)
+  for (const key of [identityKey, grantKey, leaseKey, memberKey]) app.decorateRequest(key, null)
   return {
     admit: (rule) => (request, _reply, done) => {
       if (rule.scope === 'public') return done()

@@ -1,4 +1,5 @@
 import type { RouteOptions } from 'fastify'
+import { allPermissions } from '../access/catalogue.ts'
 import type { AccessRule } from './access-rules.ts'
 import type { App } from './app.ts'
 import type { Guards } from './guards.ts'
@@ -13,6 +14,9 @@ const scopeOfPath = (path: string): AccessRule['scope'] | undefined => {
   return undefined
 }
 
+/** The compiler says it first; this is for a rule that was put together from text. */
+const known = new Set<string>([...allPermissions, 'any member'])
+
 const ruleOf = (route: RouteOptions): AccessRule => {
   const rule = route.config?.access
   if (rule === undefined) {
@@ -24,6 +28,11 @@ const ruleOf = (route: RouteOptions): AccessRule => {
   if (wanted !== undefined ? wanted !== rule.scope : rule.scope === 'tenant' || rule.scope === 'platform') {
     throw new Error(
       `route ${String(route.method)} ${route.url} has scope ${rule.scope}, which its path does not allow`,
+    )
+  }
+  if (rule.scope === 'tenant' && !known.has(rule.permission)) {
+    throw new Error(
+      `route ${String(route.method)} ${route.url} asks for ${rule.permission}, which is not in access/catalogue.ts`,
     )
   }
   return rule
@@ -45,7 +54,7 @@ export const openRouteLedger = (app: App, guards: Guards): { readonly entries: r
       const access = ruleOf(route)
       for (const method of asList(route.method)) entries.push({ method, path: route.url, access })
       route.onRequest = [guards.admit(access), ...asList(route.onRequest)]
-      if (access.scope === 'tenant') route.handler = guards.withTenant(route.handler)
+      if (access.scope === 'tenant' && access.database) route.handler = guards.withTenant(route.handler)
     } catch (error) {
       // Thrown in a plugin that nobody awaits, the error alone could get lost; the boot check below finds it.
       refused.push(error as Error)

@@ -1,14 +1,17 @@
 import { Readable } from 'node:stream'
-import t from 'tap'
-import { tenantRoute } from '../../src/http/access-rules.ts'
-import { createGuards } from '../../src/http/guards.ts'
+import type { FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
+import { accountRoute, memberRoute, tenantRoute } from '../../src/http/access-rules.ts'
+import { createGuards, memberScopeOf, tenantScopeOf } from '../../src/http/guards.ts'
+import type { Identity } from '../../src/http/identity.ts'
 import { openRouteLedger } from '../../src/http/route-ledger.ts'
 import { createServer } from '../../src/http/server.ts'
+import { AppError } from '../../src/kernel/errors.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { startFreehold } from '../helpers/freehold.ts'
 import { until } from '../helpers/until.ts'
 
-const { call, service, signUp, newTenant } = await startFreehold(t)
+const { call, join, service, signUp, newTenant } = await startFreehold(t)
 const { db } = service.master
 
 /** Asks again until the change that was just made in the master has reached this node, as it must by itself. */
@@ -105,4 +108,90 @@ t.test('a stream that a handler returns keeps the lease until it has ended', asy
   await until(async () => out === 0)
   t.equal((await app.inject('/api/error')).statusCode, 500)
   t.equal(out, 0)
+})
+
+/** A small application with the real guards and grants, which counts what is asked of a tenant's database. */
+const memberApp = (t: Test) => {
+  const app = createServer(createLogger('silent'))
+  t.teardown(() => app.close())
+  const asked = { warm: 0, lease: 0 }
+  const who: { now: Identity | undefined; expected: boolean } = { now: undefined, expected: false }
+  const guards = createGuards(app, {
+    authenticate: (_request, expect) => {
+      const { now } = who
+      if (now === undefined) throw new AppError('unauthenticated', 'Nobody.')
+      // As when the session must be looked up.
+      if (expect !== undefined && now.tenantId !== null) expect(now.tenantId, now.personId)
+      who.expected = expect !== undefined
+      return now
+    },
+    grants: service.grants,
+    warm: () => {
+      asked.warm += 1
+    },
+    lease: async (tenantId) => {
+      asked.lease += 1
+      return { tenantId, db: undefined, release: () => {} }
+    },
+  })
+  openRouteLedger(app, guards)
+  const answer = (request: FastifyRequest) => {
+    const scope = memberScopeOf(request)
+    return { ...scope, grant: { ...scope.grant, permissions: [...scope.grant.permissions] } }
+  }
+  app.get('/api/master', { config: memberRoute('tenant-api:tenant:update') }, async (r) => answer(r))
+  app.get('/api/anybody', { config: memberRoute('any member') }, async (r) => answer(r))
+  app.get('/api/data', { config: tenantRoute('tenant-api:tenant:read') }, async (r) => answer(r))
+  app.get('/account', { config: accountRoute() }, async (r) => answer(r))
+  app.get('/api/no-db', { config: memberRoute('tenant-api:tenant:read') }, async (r) => tenantScopeOf(r))
+  const get = async (url: string, identity: Partial<Identity> | undefined) => {
+    const nobody = { tenantId: null, sessionId: '', personId: '', platformAdmin: false, system: false }
+    who.now = identity && { ...nobody, ...identity }
+    const response = await app.inject(url)
+    return { status: response.statusCode, body: response.json() }
+  }
+  return { get, asked, who }
+}
+
+t.test('a member route is guarded as a tenant route is, and asks nothing of the database', async (t) => {
+  const { get, asked, who } = memberApp(t)
+  const admin = await newTenant()
+  const basic = await join(admin, 'Basic')
+  const other = await newTenant()
+  const { tenantId, personId } = admin
+  const found = await get('/api/master', { tenantId, personId })
+  t.match(found, { status: 200, body: { tenantId, personId, actor: { kind: 'person', id: personId } } })
+  t.match(found.body.grant, { role: 'Admin' })
+  t.ok(found.body.grant.permissions.includes('tenant-api:role:create'))
+  t.ok(who.expected, 'grants are looked up beside the session')
+  t.match(await get('/api/anybody', { tenantId, personId: basic.personId, system: true }), {
+    status: 200,
+    body: { actor: { kind: 'system', id: basic.personId }, grant: { role: 'Basic' } },
+  })
+  const refused = [
+    [{ tenantId, personId: basic.personId }, 403, 'forbidden', '/api/master'],
+    [{ tenantId, personId: other.personId }, 403, 'forbidden', '/api/master'],
+    [{ tenantId, personId: other.personId }, 403, 'forbidden', '/api/anybody'],
+    [{ tenantId, personId: other.personId, platformAdmin: true }, 403, 'forbidden', '/api/anybody'],
+    [{ personId }, 403, 'tenant_required', '/api/anybody'],
+    [undefined, 401, 'unauthenticated', '/api/anybody'],
+  ] as const
+  for (const [identity, status, code, url] of refused) {
+    t.match(await get(url, identity), { status, body: { code } }, `${url} ${code}`)
+  }
+  await db.updateTable('tenants').set({ status: 'suspended' }).where('id', '=', tenantId).execute()
+  service.grants.forget(`tenant:${tenantId}`)
+  for (const url of ['/api/master', '/api/anybody']) {
+    t.match(await get(url, { tenantId, personId }), { status: 403, body: { code: 'tenant_suspended' } })
+  }
+  t.strictSame(asked, { warm: 0, lease: 0 })
+})
+
+t.test('the scope of a member route is handed out on member routes only', async (t) => {
+  const { get, asked } = memberApp(t)
+  const { tenantId, personId } = await newTenant()
+  for (const url of ['/api/data', '/account', '/api/no-db']) {
+    t.equal((await get(url, { tenantId, personId })).status, 500, url)
+  }
+  t.equal(asked.lease, 1, 'the tenant route took its lease')
 })

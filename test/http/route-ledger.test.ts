@@ -1,5 +1,11 @@
 import t from 'tap'
-import { accountRoute, platformRoute, publicRoute, tenantRoute } from '../../src/http/access-rules.ts'
+import {
+  accountRoute,
+  memberRoute,
+  platformRoute,
+  publicRoute,
+  tenantRoute,
+} from '../../src/http/access-rules.ts'
 import type { App } from '../../src/http/app.ts'
 import type { Guards } from '../../src/http/guards.ts'
 import { openRouteLedger } from '../../src/http/route-ledger.ts'
@@ -58,6 +64,8 @@ t.test('a rule weaker than the address promises stops the boot', async (t) => {
     ['/api/x', accountRoute()],
     ['/platform/x', accountRoute()],
     ['/platform/x', tenantRoute('tenant-api:project:read')],
+    ['/platform/x', memberRoute('tenant-api:project:read')],
+    ['/x', memberRoute('any member')],
     ['/x', tenantRoute('tenant-api:project:read')],
     ['/x', platformRoute()],
   ] as const) {
@@ -69,6 +77,22 @@ t.test('a rule weaker than the address promises stops the boot', async (t) => {
       `${config.access.scope} ${url}`,
     )
     await t.rejects(async () => app.ready())
+  }
+})
+
+t.test('a permission that is not in the catalogue neither compiles nor boots', async (t) => {
+  const ways = [
+    // @ts-expect-error not in the catalogue
+    tenantRoute('tenant-api:project:paint'),
+    // @ts-expect-error a route names one permission
+    memberRoute('tenant-api:project:*'),
+    memberRoute('' as 'any member'),
+  ]
+  for (const config of ways) {
+    const app = appWithLedger()
+    t.teardown(() => app.close())
+    t.throws(() => app.get('/api/x', { config }, handler), /is not in access\/catalogue/)
+    await t.rejects(async () => app.ready(), /is not in access\/catalogue/)
   }
 })
 
