@@ -1,3 +1,4 @@
+import { millisecondsOf } from '../kernel/clock.ts'
 import type { ClusterBudgetOptions } from './cluster-options.ts'
 import { overloaded } from './connect-errors.ts'
 import { ConnectGate } from './connect-gate.ts'
@@ -35,11 +36,13 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
   readonly sharing: Sharing<C>
   readonly #gate: ConnectGate
   readonly #random: () => number
+  readonly #now: () => number
   #closing = 0
   #closed: PromiseWithResolvers<void> | undefined
 
   constructor(options: ClusterBudgetOptions<C>) {
     this.#options = options
+    this.#now = millisecondsOf(options.clock)
     this.#counters = options.counters
     this.#permits = new Permits(options.budget)
     this.#random = options.random ?? Math.random
@@ -149,10 +152,6 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
 
   #assertReachable(pool: TenantPool<C>): void {
     if (this.#gate.away && !pool.alive) throw this.#gate.refusal
-  }
-
-  #now(): number {
-    return this.#options.clock.now().getTime()
   }
 
   /** Gives permits to those whose turn it is; makes room when there are not enough. */

@@ -1,3 +1,4 @@
+import { millisecondsOf } from '../kernel/clock.ts'
 import { ClusterBudget } from './cluster-budget.ts'
 import { overloaded } from './connect-errors.ts'
 import { connector } from './connector.ts'
@@ -34,10 +35,12 @@ export class ConnectionRouter<Schema> {
   readonly #owner: LeaseOwner
   readonly #watch = new Watch()
   readonly #housekeeping: NodeJS.Timeout
+  readonly #now: () => number
   #closing: Promise<void> | undefined
 
   constructor(options: ConnectionRouterOptions) {
     this.#options = { ...routerDefaults, ...options }
+    this.#now = millisecondsOf(this.#options.clock)
     const { findTenant, isFresh, acquireTimeoutMs, idleTimeoutMs, leaseWarnMs } = this.#options
     this.#leases = new LeaseBook({ leaseWarnMs, log: this.#options.log, counters: this.#counters })
     this.#directory = new Directory({ findTenant, isFresh, timeoutMs: acquireTimeoutMs })
@@ -184,10 +187,6 @@ export class ConnectionRouter<Schema> {
     clearInterval(this.#housekeeping)
     this.#leases.end()
     await Promise.all([...this.#clusters.values()].map((cluster) => cluster.close()))
-  }
-
-  #now(): number {
-    return this.#options.clock.now().getTime()
   }
 
   #assertOpen(): void {

@@ -13,8 +13,11 @@ export type TenantDb<Schema> = Kysely<Schema> & {
 }
 
 /** Marks a handle as belonging to one tenant. For the router alone. */
-export const brandTenantDb = <Schema>(db: Kysely<Schema>, tenantId: string): TenantDb<Schema> =>
-  Object.assign(db, { [tenantDbBrand]: tenantId }) as TenantDb<Schema>
+export const brandTenantDb = <Schema>(db: Kysely<Schema>, tenantId: string): TenantDb<Schema> => {
+  const branded = db as Kysely<Schema> & { [tenantDbBrand]: string }
+  branded[tenantDbBrand] = tenantId
+  return branded as TenantDb<Schema>
+}
 
 /** The id of the tenant whose database this handle reaches. */
 export const tenantIdOf = <Schema>(db: TenantDb<Schema>): string => db[tenantDbBrand]

@@ -1,36 +1,42 @@
-import { collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import type { FastifyReply } from 'fastify'
+import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { App } from './app.ts'
+import { type CountAnswer, RequestTimes } from './request-times.ts'
 
 export type Metrics = { contentType: string; render(): Promise<string> }
 
-/** From a memory look-up to the handler's timeout, in seconds. */
-const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+/** Counts every answer, by a hook of each route that knows its route. Only for routes that are added later. */
+const countAnswers = (app: App, times: RequestTimes): void => {
+  const hook =
+    (count: CountAnswer) =>
+    (_request: unknown, reply: FastifyReply, done: () => void): void => {
+      count(reply.statusCode, reply.elapsedTime / 1000)
+      done()
+    }
+  app.addHook('onRoute', (route) => {
+    const own = [route.onResponse ?? []].flat()
+    // Every route here has one method; a list would be counted under all of its names.
+    route.onResponse = [hook(times.route([route.method].flat().join(' '), route.url)), ...own]
+  })
+  const unknown = new Map<string, CountAnswer>()
+  app.addHook('onResponse', (request, reply, done) => {
+    if (!request.is404) return done()
+    let count = unknown.get(request.method)
+    if (count === undefined) {
+      count = times.route(request.method, 'unknown')
+      unknown.set(request.method, count)
+    }
+    return hook(count)(request, reply, done)
+  })
+}
 
 /** Prometheus metrics of this process, in a registry of its own: requests by route, and the process itself. */
 export const registerMetrics = (app: App, addCollectors: (registry: Registry) => void): Metrics => {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const requests = new Histogram({
-    name: 'freehold_http_request_duration_seconds',
-    help: 'Time from the first byte of a request to the end of its answer',
-    labelNames: ['method', 'route', 'status'],
-    buckets,
-    registers: [registry],
-  })
-  /** By status, method and route: to find a series by its labels costs more than to count in it. */
-  const series = new Map<string, { observe(seconds: number): void }>()
-  app.addHook('onResponse', ({ method, routeOptions }, reply, done) => {
-    // The route's pattern keeps the number of series small; unknown addresses share one.
-    const route = routeOptions.url ?? 'unknown'
-    const name = `${reply.statusCode} ${method} ${route}`
-    let counted = series.get(name)
-    if (counted === undefined) {
-      counted = requests.labels({ method, route, status: String(reply.statusCode) })
-      series.set(name, counted)
-    }
-    counted.observe(reply.elapsedTime / 1000)
-    done()
-  })
+  const times = new RequestTimes()
+  times.register(registry)
+  countAnswers(app, times)
   addCollectors(registry)
   return { contentType: registry.contentType, render: () => registry.metrics() }
 }

@@ -13,10 +13,6 @@ const fastifyCodes: Record<string, { code: ErrorCode; detail: string }> = {
     detail: 'The request body is too large; send less at once.',
   },
   FST_ERR_CTP_INVALID_JSON_BODY: { code: 'validation_failed', detail: 'The body is not valid JSON.' },
-  FST_ERR_HANDLER_TIMEOUT: {
-    code: 'overloaded',
-    detail: 'The request took too long; try again in a moment.',
-  },
 }
 
 /** Postgres refuses what no schema can: text with a zero byte, or bytes that are no UTF-8. */

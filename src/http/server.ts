@@ -4,6 +4,7 @@ import type { Logger } from '../kernel/log.ts'
 import type { App } from './app.ts'
 import { registerBodyParser } from './body.ts'
 import { answerBrokenRequest } from './broken-requests.ts'
+import { limitHandlers } from './handler-deadline.ts'
 import { registerProblems, sendProblem, toAppError } from './problems.ts'
 import { Problem } from './schemas.ts'
 import { createValidator } from './validation.ts'
@@ -14,8 +15,8 @@ const bodyLimitBytes = 1024 * 1024
 const headersTimeoutMs = 10_000
 const requestTimeoutMs = 15_000
 const timeoutCheckMs = 5_000
-/** A handler has answered by then or the caller gets a 503. Longer than any statement may take. */
-const handlerTimeoutMs = 35_000
+/** A handler has begun to answer by then or the caller gets a 503. Longer than any statement may take. */
+const handlerDeadlineMs = 35_000
 const keepAliveTimeoutMs = 72_000
 
 /** Also for what is refused before any hook runs. */
@@ -39,7 +40,6 @@ export const createServer = (log: Logger, trustedProxies: readonly string[] = []
     requestTimeout: requestTimeoutMs,
     // Node swaps the two when the headers' is the longer one, and its own is a minute.
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: timeoutCheckMs },
-    handlerTimeout: handlerTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     connectionTimeout: 0,
     exposeHeadRoutes: false,
@@ -57,6 +57,7 @@ export const createServer = (log: Logger, trustedProxies: readonly string[] = []
   app.setValidatorCompiler(createValidator())
   app.addSchema(Problem)
   registerProblems(app)
+  limitHandlers(app, { deadlineMs: handlerDeadlineMs })
   app.addHook('onRequest', (request, reply, done) => {
     setCommonHeaders(request, reply)
     done()

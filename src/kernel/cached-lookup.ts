@@ -1,6 +1,10 @@
 import { LRUCache } from 'lru-cache'
 
-type Entry<V> = { value: V | undefined }
+type Entry<V> = {
+  value: V
+  /** When it last became the most recently used. Milliseconds. */
+  usedAt: number
+}
 
 export type CachedLookupOptions<V> = {
   find: (key: string) => Promise<V | undefined>
@@ -17,6 +21,12 @@ export type CachedLookupOptions<V> = {
 
 /** Milliseconds between two looks at the clock: a look at every answer costs as much as the answer. */
 const ttlResolution = 100
+
+/**
+ * Entries become the most recently used at most once in so many milliseconds: to move one costs three times as much as to
+ * read it, and a second is no difference to what a minute keeps.
+ */
+const recencyMs = 1_000
 
 /**
  * Answers of a slow look-up, kept in bounded memory. Callers that ask for the same key at once share one look-up; an
@@ -36,12 +46,21 @@ export class CachedLookup<V> {
 
   /** The remembered answer, without any look-up: undefined when there is none or it may be out of date. */
   peek(key: string): V | undefined {
-    return this.#options.isFresh() ? this.#found.get(key)?.value : undefined
+    return this.#options.isFresh() ? this.#remembered(key)?.value : undefined
+  }
+
+  #remembered(key: string): Entry<V> | undefined {
+    const entry = this.#found.peek(key)
+    if (entry === undefined) return undefined
+    const now = Date.now()
+    if (now - entry.usedAt < recencyMs) return entry
+    entry.usedAt = now
+    return this.#found.get(key)
   }
 
   async get(key: string): Promise<V | undefined> {
     if (this.#options.isFresh()) {
-      const entry = this.#found.get(key)
+      const entry = this.#remembered(key)
       if (entry !== undefined) return entry.value
       if (this.#missing.has(key)) return undefined
     }
@@ -61,7 +80,7 @@ export class CachedLookup<V> {
       const value = await this.#options.find(key)
       if (!started.stale) {
         if (value === undefined) this.#missing.set(key, true)
-        else this.#found.set(key, { value })
+        else this.#found.set(key, { value, usedAt: Date.now() })
         return value
       }
     } finally {

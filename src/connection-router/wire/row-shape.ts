@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { readTimestamp } from './timestamps.ts'
 
 /** One column as the server describes it. */
 export type Field = { readonly name: string; readonly dataTypeID: number }
@@ -11,10 +12,15 @@ export type RowShape = {
   readonly empty: Readonly<Record<string, unknown>>
 }
 
+const parserOf = (type: number): ((value: string) => unknown) => {
+  const parse: (value: string) => unknown = pg.types.getTypeParser(type, 'text')
+  return type === pg.types.builtins.TIMESTAMPTZ ? (value) => readTimestamp(value) ?? parse(value) : parse
+}
+
 /** Of two columns with one name the last wins, as with the driver. */
 export const rowShape = (fields: readonly Field[]): RowShape => ({
   names: fields.map(({ name }) => name),
-  parsers: fields.map(({ dataTypeID }) => pg.types.getTypeParser(dataTypeID, 'text')),
+  parsers: fields.map(({ dataTypeID }) => parserOf(dataTypeID)),
   empty: Object.fromEntries(fields.map(({ name }) => [name, null])),
 })
 
