@@ -1,7 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import pg from 'pg'
 import type { Test } from 'tap'
 import {
@@ -9,14 +6,11 @@ import {
   type ConnectionRouterOptions,
 } from '../../src/connection-router/connection-router.ts'
 import type { PlacedTenant, TenantPlacement } from '../../src/connection-router/directory.ts'
-import {
-  type EmbeddedPostgres,
-  startEmbeddedPostgres,
-} from '../../src/embedded-postgres/embedded-postgres.ts'
 import { randomSecret } from '../../src/kernel/crypto.ts'
 import { databaseName } from '../../src/kernel/ids.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
+import { connectTo, startTestPostgres, type TestPostgres } from '../helpers/postgres.ts'
 
 export type TestSchema = { canary: { id: string; word: string } }
 export type TestRouter = ConnectionRouter<TestSchema>
@@ -24,7 +18,7 @@ export type TestRouter = ConnectionRouter<TestSchema>
 /** A real server with tenant databases, each with a table `canary` that holds the tenant's id. */
 export type World = {
   readonly tenants: readonly PlacedTenant[]
-  readonly server: Pick<EmbeddedPostgres, 'master' | 'superuser'>
+  readonly server: Pick<TestPostgres, 'master' | 'superuser'>
   /** What the master would answer. A test changes it and calls `invalidate`. */
   readonly master: Map<string, TenantPlacement>
   readonly findTenant: (tenantId: string) => Promise<TenantPlacement | undefined>
@@ -63,15 +57,8 @@ const createTenant = async (admin: pg.Client, server: PostgresAddress): Promise<
 
 /** Starts a server for this test file; it is stopped at its end. */
 export const startWorld = async (t: Test, tenantCount: number): Promise<World> => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'freehold-router-'))
-  const server = await startEmbeddedPostgres({ dataDir, durable: false })
-  const admin = new pg.Client(clientOptions(server.superuser))
-  await admin.connect()
-  t.teardown(async () => {
-    await admin.end()
-    await server.stop()
-    await rm(dataDir, { recursive: true, force: true })
-  })
+  const server = await startTestPostgres(t)
+  const admin = await connectTo(t, server.superuser)
   const tenants: PlacedTenant[] = []
   for (let i = 0; i < tenantCount; i++) tenants.push(await createTenant(admin, server.superuser))
   const master = new Map<string, TenantPlacement>(tenants.map((tenant) => [tenant.tenantId, tenant]))

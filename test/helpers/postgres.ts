@@ -8,18 +8,21 @@ import {
   startEmbeddedPostgres,
 } from '../../src/embedded-postgres/embedded-postgres.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
+import { type Furniture, provideServerCopy } from './server-copies.ts'
 
 export type TestPostgres = Pick<EmbeddedPostgres, 'master' | 'provisioner' | 'superuser' | 'version'>
 
 /**
- * A PostgreSQL of the test file's own, empty, with the roles of a real installation; stopped and removed after the file.
- * Costs about a second, so start it once per file.
+ * A PostgreSQL of the test file's own with the roles of a real installation; stopped and removed after the file. Empty, or
+ * `furnished`: with a migrated master, the tenants' template and four spares, as a node leaves it that was stopped. Costs
+ * half a second, so start it once per file.
  */
-export const startTestPostgres = async (t: Test): Promise<TestPostgres> => {
+export const startTestPostgres = async (t: Test, furniture: Furniture = 'empty'): Promise<TestPostgres> => {
   const dataDir = await realpath(await mkdtemp(join(tmpdir(), 'test-freehold-')))
   // Started by root, the server runs as a user who must be able to walk to its data.
   await chmod(dataDir, 0o711)
   t.teardown(() => rm(dataDir, { recursive: true, force: true, maxRetries: 5 }))
+  await provideServerCopy(join(dataDir, 'data'), furniture)
   const server = await startEmbeddedPostgres({ dataDir: join(dataDir, 'data'), durable: false })
   t.teardown(() => server.stop())
   return server

@@ -6,6 +6,7 @@ import { createLogger } from '../../src/kernel/log.ts'
 import type { PostgresAddress } from '../../src/kernel/postgres-address.ts'
 import { openMaster } from '../../src/master/master.ts'
 import { insertPerson } from '../../src/master/people.ts'
+import { compileCache } from '../helpers/compile-cache.ts'
 
 export const launcher = fileURLToPath(new URL('../../scripts/freehold.sh', import.meta.url))
 
@@ -15,6 +16,7 @@ type Environment = Record<string, string>
 
 /** Empty variables count as not set and keep a developer's .env out of the test. */
 const environment = (env: Environment): Environment => ({
+  ...compileCache,
   PATH: process.env.PATH ?? '',
   HOME: process.env.HOME ?? '',
   MASTER_DATABASE_URL: '',

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from '../helpers/compile-cache.ts'
 
 const program = fileURLToPath(new URL('../../scripts/freehold.ts', import.meta.url))
 
@@ -20,7 +21,7 @@ export const consultDoctor = async (
     '/usr/bin/env',
     ['-u', 'NODE_OPTIONS', process.execPath, program, 'doctor', '--json', ...flags],
     {
-      env: { PATH: process.env.PATH, DATA_DIR: dataDir, ...env },
+      env: { PATH: process.env.PATH, ...compileCache, DATA_DIR: dataDir, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   )

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { compileCache } from '../helpers/compile-cache.ts'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
@@ -59,7 +60,7 @@ export const newWorkingFolder = async (t: Test): Promise<string> => {
 export type StartOptions = { cwd?: string; env?: Record<string, string> }
 
 /**
- * Starts `node src/main.ts` on a free port with nothing of our own environment but PATH. It is stopped after the test. Runs
+ * Starts `node src/main.ts` on a free port with nothing of our own environment that it would read. It is stopped after the test. Runs
  * in `/` unless told otherwise, where no `.env` is.
  */
 export const startFreehold = (t: Test, dataDir: string | undefined, options: StartOptions = {}): Freehold => {
@@ -69,6 +70,7 @@ export const startFreehold = (t: Test, dataDir: string | undefined, options: Sta
     cwd,
     env: {
       PATH: process.env.PATH,
+      ...compileCache,
       PORT: '0',
       SPARE_DATABASES: '1',
       ...(dataDir === undefined ? {} : { DATA_DIR: dataDir }),
