@@ -26,9 +26,9 @@ export type AccessTokens = {
     system?: { serviceType: string; seconds: number }
   }): string
   /**
-   * Throws `token_expired` or `unauthenticated`. A token that verified once is remembered, so the next requests with it cost
-   * no signature check; its expiry is checked every time. It is remembered by its whole text, of which the `jti` is a part:
-   * another text with the same `jti` is another token and is checked anew.
+   * Throws `token_expired` or `unauthenticated`. A token that verified once is remembered under its `jti`, so the next
+   * requests with it cost no signature check; its expiry is checked every time. Only the very text that was verified is
+   * believed: another text with the same `jti` is checked anew.
    */
   verify(token: string): AccessClaims
 }
@@ -46,6 +46,20 @@ const expired = (cause?: unknown): AppError =>
 
 /** About 1 KB each. */
 const rememberedTokens = 20_000
+
+/** `{"jti":"`, an id and `"` are 45 bytes: these 60 characters spell the `jti` and nothing else, each in one way only. */
+const jtiLength = 60
+
+/**
+ * The `jti` of a token as it is spelt there: the payloads that we sign begin with it, so nothing is decoded. Nothing is checked
+ * here, and nothing believed: it only says under which name the token may be remembered.
+ */
+const spelledJti = (token: string): string => {
+  const payload = token.indexOf('.') + 1
+  return token.slice(payload, payload + jtiLength)
+}
+
+type Remembered = Readonly<{ token: string; claims: AccessClaims }>
 
 /** The header, when the token has the one spelling we issue. What we never put there (jwk, jku, crit …) is refused. */
 const readKid = (token: string): string => {
@@ -120,19 +134,20 @@ export const registerAccessTokens = async (
     if (!isClaims(payload) || payload.iat > epochSeconds(clock) + clockSkewSeconds) throw invalid()
     return Object.freeze(payload)
   }
-  const remembered = new LRUCache<string, AccessClaims>({ max: rememberedTokens })
+  const remembered = new LRUCache<string, Remembered>({ max: rememberedTokens })
   return {
     issue: ({ personId, sessionId, tenantId, system }) => {
       const { kid, privatePem } = keys.current()
       const iat = epochSeconds(clock)
       const payload = {
+        // First, see spelledJti.
+        jti: newId(),
         iss: issuer,
         aud: issuer,
         sub: personId,
         sid: sessionId,
         ...(tenantId === null ? {} : { tid: tenantId }),
         ...(system === undefined ? { kind: 'user' } : { kind: 'system', service_type: system.serviceType }),
-        jti: newId(),
         iat,
         exp: iat + (system?.seconds ?? seconds),
       }
@@ -144,13 +159,14 @@ export const registerAccessTokens = async (
       })
     },
     verify: (token) => {
-      const known = remembered.get(token)
-      if (known !== undefined) {
-        if (known.exp <= epochSeconds(clock)) throw expired()
-        return known
+      const jti = spelledJti(token)
+      const known = remembered.get(jti)
+      if (known?.token === token) {
+        if (known.claims.exp <= epochSeconds(clock)) throw expired()
+        return known.claims
       }
       const claims = verifyAnew(token)
-      remembered.set(token, claims)
+      remembered.set(jti, { token, claims })
       return claims
     },
   }

@@ -128,7 +128,8 @@ const emailRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const ownAddress = async (): Promise<string> => {
-        const { personId } = await deps.authenticate(request)
+        const { personId, system } = await deps.authenticate(request)
+        if (system) throw new AppError('forbidden', 'This is for people; system users prove no address.')
         return present(await findPerson(deps.db, personId)).email
       }
       const email = request.body?.email ?? (await ownAddress())
