@@ -106,7 +106,8 @@ world.test('plain reads whose session was killed are tried once more', async (t)
     )
     await until(() => inFlight(router) === 10)
     await terminate(a)
-    await until(() => router.stats().retries === 10)
+    // More when the tenant's second connection, killed as well, was tried before that was known.
+    await until(() => router.stats().retries >= 10)
     await unlock()
     for (const result of await results)
       t.match(

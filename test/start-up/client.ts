@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 /** An answer with its body read as JSON (`{}` when there is none). */
 export type Answer = { status: number; body: Record<string, unknown> }
 
@@ -26,6 +28,15 @@ export const clientOf = (address: string, token?: string): Client => ({
   },
   as: (other) => clientOf(address, other),
 })
+
+/** Asks until it is ready, and answers that: on a busy machine a part of it may be late for a moment. */
+export const askUntilReady = async (address: string): Promise<Answer> => {
+  for (;;) {
+    const answer = await clientOf(address).call('GET', '/health/ready')
+    if (answer.status !== 503) return answer
+    await sleep(50)
+  }
+}
 
 const mustBe = (answer: Answer, status: number): Answer => {
   if (answer.status !== status) {

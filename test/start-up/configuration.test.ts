@@ -2,7 +2,7 @@ import { access, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { newDataDir, serversOf, snapshot } from '../embedded-postgres/helpers.ts'
-import { clientOf } from './client.ts'
+import { askUntilReady, clientOf } from './client.ts'
 import { newWorkingFolder, startFreehold } from './process.ts'
 
 t.test(
@@ -91,6 +91,6 @@ t.test('a master key that is lost is asked for in one line, and no other one is 
   t.same(await serversOf(dataDir), [])
 
   const given = startFreehold(t, dataDir, { env: { MASTER_KEY: key.trim() } })
-  t.match(await clientOf((await given.ready).address).call('GET', '/health/ready'), { status: 200 })
+  t.match(await askUntilReady((await given.ready).address), { status: 200 })
   await given.end('SIGINT')
 })

@@ -7,7 +7,7 @@ import { Transform } from 'node:stream'
 import t, { type Test } from 'tap'
 import type { PostgresAddress } from '../../src/kernel/postgres-address.ts'
 import { newDataDir, query, start, until } from '../embedded-postgres/helpers.ts'
-import { clientOf, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
+import { askUntilReady, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
 import { newWorkingFolder, startFreehold } from './process.ts'
 
 // A server of somebody else: Freehold knows nothing of it but the addresses that it is given.
@@ -45,7 +45,7 @@ const worksEndToEnd = async (t: Test, env: Record<string, string>): Promise<void
   const { address, adminPassword } = await freehold.ready
   t.match(freehold.out(), /Postgres +18\.\d+, MASTER_DATABASE_URL/)
   await signIn(address, 'admin@freehold.local', String(adminPassword))
-  t.match(await clientOf(address).call('GET', '/health/ready'), { status: 200 })
+  t.match(await askUntilReady(address), { status: 200 })
   await createTenantWithProject(await signUp(address, 'ann@example.com', 'long enough'), 'acme')
   t.same(await freehold.end('SIGTERM'), { code: 0, signal: null })
 

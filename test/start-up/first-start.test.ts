@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { newDataDir, serversOf } from '../embedded-postgres/helpers.ts'
-import { clientOf, signIn } from './client.ts'
+import { askUntilReady, clientOf, signIn } from './client.ts'
 import { newWorkingFolder, startFreehold } from './process.ts'
 
 t.test('the first start prints the addresses and the admin once, and the admin can sign in', async (t) => {
@@ -18,7 +18,7 @@ t.test('the first start prints the addresses and the admin once, and the admin c
   const admin = await signIn(address, String(adminEmail), String(adminPassword))
   const context = await admin.call('GET', '/auth/context')
   t.match(context, { status: 200, body: { user: { email: adminEmail, platformAdmin: true } } })
-  t.match(await clientOf(address).call('GET', '/health/ready'), { status: 200, body: { status: 'ready' } })
+  t.match(await askUntilReady(address), { status: 200, body: { status: 'ready' } })
 
   t.same(await freehold.end('SIGTERM'), { code: 0, signal: null })
   t.same(await serversOf(dataDir), [], 'no server is left')

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'
 import { newDataDir, serversOf } from '../embedded-postgres/helpers.ts'
-import { clientOf, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
+import { askUntilReady, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
 import { startFreehold } from './process.ts'
 
 t.test('a busy port: one line that names PORT, and the database server is stopped again', async (t) => {
@@ -39,7 +39,7 @@ t.test('a second start on one data folder says so and stops; the first goes on',
   t.equal(second.out(), '')
   t.same(await projectNames(ann, 'acme'), ['of acme'])
   await createTenantWithProject(ann, 'after')
-  t.match(await clientOf(address).call('GET', '/health/ready'), { status: 200 })
+  t.match(await askUntilReady(address), { status: 200 })
   t.same(await first.end('SIGTERM'), { code: 0, signal: null })
 })
 

@@ -2,7 +2,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { newDataDir, serversOf, snapshot } from '../embedded-postgres/helpers.ts'
-import { clientOf, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
+import { askUntilReady, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
 import { startFreehold } from './process.ts'
 
 t.test('a server left over by kill -9 is taken over with everything in it', async (t) => {
@@ -55,7 +55,7 @@ t.test('what a killed first start left half-written is swept away', async (t) =>
   await writeFile(join(dataDir, 'postgres.new-abc123', 'PG_VERSION'), '18\n')
   const freehold = startFreehold(t, dataDir)
   const { address } = await freehold.ready
-  t.match(await clientOf(address).call('GET', '/health/ready'), { status: 200 })
+  t.match(await askUntilReady(address), { status: 200 })
   t.notOk((await readdir(dataDir)).some((name) => name.startsWith('postgres.new-')))
   await freehold.end('SIGINT')
 })

@@ -19,12 +19,15 @@ const innocent = new Set(['57P01', '57P02'])
 const isBrokenPipe = (cause: unknown): boolean =>
   cause instanceof Error && 'code' in cause && cause.code === 'EPIPE'
 
-/**
- * The statement that the server may have been at when the connection died: the oldest in flight, unless the very write
- * that carried it was refused because the server had closed its side before.
- */
-export const mayHaveBegun = ({ head, batches }: Pipeline, cause: unknown): Statement | undefined =>
-  head !== undefined && isBrokenPipe(cause) && head.batch >= batches ? undefined : head
+type Writes = Pick<Pipeline, 'head' | 'batches'>
+
+/** True when the very write that carried the statement was refused because the server had closed its side before. */
+export const wasRefused = ({ batch }: Statement, { batches }: Writes, cause: unknown): boolean =>
+  isBrokenPipe(cause) && batch >= batches
+
+/** The statement that the server may have been at when the connection died: the oldest in flight, unless it was refused. */
+export const mayHaveBegun = (writes: Writes, cause: unknown): Statement | undefined =>
+  writes.head !== undefined && wasRefused(writes.head, writes, cause) ? undefined : writes.head
 
 /**
  * True when a read that was in flight as its connection died may be tried again: no part of an answer has come, and it
