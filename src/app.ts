@@ -11,13 +11,17 @@ import { tenantRoutes } from './control/tenants/routes.ts'
 import type { ReadTenantSettings } from './control/tenants/tenant-view.ts'
 import { registerAccessTokens } from './http/access-tokens.ts'
 import type { App } from './http/app.ts'
+import { createSessionCookies } from './http/cookies.ts'
+import { registerCors } from './http/cors.ts'
 import { documentationRoutes, registerOpenApi } from './http/documentation.ts'
 import { createGuards } from './http/guards.ts'
 import { createAuthenticate } from './http/identity.ts'
 import { registerMetrics } from './http/metrics.ts'
+import { createOriginCheck } from './http/origins.ts'
 import { limitByAddress } from './http/rate-limit.ts'
 import { type LedgerEntry, openRouteLedger } from './http/route-ledger.ts'
 import { collectRouterMetrics } from './http/router-metrics.ts'
+import { securityHeaders } from './http/security-headers.ts'
 import { createServer } from './http/server.ts'
 import { isAppError } from './kernel/errors.ts'
 import type { Service } from './service.ts'
@@ -48,14 +52,20 @@ export const buildApp = async (
   checkReady: () => Promise<ReadyPart[]>,
 ): Promise<{ app: App; routes: readonly LedgerEntry[] }> => {
   const { config, clock, grants, keys, router } = service
-  const app = createServer(service.log, config.trustedProxies)
+  const app = createServer(service.log, {
+    trustedProxies: config.trustedProxies,
+    headers: securityHeaders(config.publicUrl),
+  })
+  await registerCors(app, config.corsOrigins)
   const tokens = await registerAccessTokens(app, {
     keys,
     issuer: config.publicUrl,
     seconds: config.accessTokenSeconds,
     clock,
   })
-  const authenticate = createAuthenticate(tokens, grants, clock)
+  const cookies = createSessionCookies(config.publicUrl)
+  const refuseForeignPages = createOriginCheck(config.publicUrl, config.corsOrigins)
+  const authenticate = createAuthenticate(tokens, grants, clock, { cookies, refuseForeignPages })
   const guards = createGuards(app, {
     authenticate,
     grants,
@@ -66,7 +76,7 @@ export const buildApp = async (
   const metrics = registerMetrics(app, (registry) =>
     collectRouterMetrics(registry, () => router.stats(), service.budgets),
   )
-  await registerOpenApi(app, { version, publicUrl: config.publicUrl })
+  await registerOpenApi(app, { version, publicUrl: config.publicUrl, cookie: cookies.accessName })
 
   const control: ControlDeps = {
     db: service.master.db,
@@ -77,6 +87,8 @@ export const buildApp = async (
     limitByAddress: limitByAddress(service.limits),
     tokens,
     accessTokenSeconds: config.accessTokenSeconds,
+    cookies,
+    refuseForeignPages,
     authenticate,
     publicUrl: config.publicUrl,
     signUpOpen: config.signUp === 'open',

@@ -11,6 +11,8 @@ export type LiveSession = Readonly<{
   platformAdmin: boolean
   /** A system user's, which may do less with its own account than a person. */
   system?: boolean
+  /** Of a session whose tokens live in cookies: the hash of its CSRF token. */
+  csrfHash?: Uint8Array | null
   expiresAt: Date
 }>
 
@@ -30,6 +32,7 @@ const findSession = async (master: Master, sessionId: string): Promise<LiveSessi
       'sessions.id',
       'sessions.person_id',
       'sessions.expires_at',
+      'sessions.csrf_hash',
       'people.platform_admin',
       'people.kind',
     ])
@@ -45,6 +48,7 @@ const findSession = async (master: Master, sessionId: string): Promise<LiveSessi
       personId: row.person_id,
       platformAdmin: row.platform_admin,
       system: row.kind === 'system',
+      csrfHash: row.csrf_hash,
       expiresAt: row.expires_at,
     }
   )

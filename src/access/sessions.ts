@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { sql } from 'kysely'
 import type { SecretBox } from '../kernel/crypto.ts'
 import { newId } from '../kernel/ids.ts'
-import type { MasterTransaction } from '../master/master.ts'
+import type { MasterDb, MasterTransaction } from '../master/master.ts'
 import { sealedFor } from '../master/secrets.ts'
+import { csrfTokenHash, deriveCsrfToken, isCsrfToken } from './csrf-tokens.ts'
 import { endSession } from './end-session.ts'
 import { deriveRefreshToken, refreshTokenHash } from './refresh-tokens.ts'
 
@@ -11,6 +12,8 @@ import { deriveRefreshToken, refreshTokenHash } from './refresh-tokens.ts'
 const lifetimeDays = 30
 /** And this long after its last refresh. Longer than any access token lives, so only a refresh has to look at it. */
 const idleDays = 14
+/** Seconds that a refresh token is good for when nobody uses it. */
+export const idleSeconds = idleDays * 86_400
 /** Within this many seconds the immediate predecessor of a refresh token gets the same successor (two tabs, a lost answer). */
 const leewaySeconds = 10
 
@@ -19,18 +22,36 @@ export type ClientInfo = { address: string | null; userAgent: string | null }
 /** How people prove who they are, in the words of RFC 8176 where it has one: `fed` is another provider's word. */
 export type Proof = 'pwd' | 'otp' | 'hwk' | 'fed'
 
+/**
+ * How the tokens of a session travel: sent by hand, or in cookies that no script can read. A session is opened for one of
+ * the two and its tokens are good for that one alone.
+ */
+export type SessionMode = 'bearer' | 'cookie'
+
 export type IssuedSession = {
   sessionId: string
   personId: string
   tenantId: string | null
   refreshToken: string
+  /** Of a session in cookies; null for the others. */
+  csrfToken: string | null
 }
 
-/** What presenting a refresh token led to. `reused` has already ended the session; commit it, then refuse. */
+/**
+ * A refresh token and the way it came. With cookies, a CSRF token may come along: then it has to be the session's, so that a
+ * page which still thinks of another session learns that it is not there any more.
+ */
+export type Presented = { token: string; mode: SessionMode; csrfToken?: string | undefined }
+
+/**
+ * What presenting a refresh token led to. `reused` has already ended the session; commit it, then refuse. `forged`: it is
+ * good, but came with a CSRF token of another session.
+ */
 export type Rotation =
   | { outcome: 'rotated'; session: IssuedSession }
   | { outcome: 'reused'; sessionId: string; personId: string }
   | { outcome: 'refused' }
+  | { outcome: 'forged' }
 
 const storeToken = async (
   trx: MasterTransaction,
@@ -53,14 +74,23 @@ const clientColumns = ({ address, userAgent }: ClientInfo) => ({
 
 const idleFromNow = () => sql<Date>`now() + make_interval(days => ${idleDays})`
 
-/** Starts a session for a person who has just given these proofs of who they are, in this order; `pwd` when none are named. */
+/**
+ * Starts a session for a person who has just given these proofs of who they are, in this order; `pwd` when none are named.
+ * Its tokens are sent by hand, unless `mode` says otherwise.
+ */
 export const startSession = async (
   trx: MasterTransaction,
   box: SecretBox,
-  person: { id: string; tenantId: string | null; proofs?: readonly [Proof, ...Proof[]] } & ClientInfo,
+  person: {
+    id: string
+    tenantId: string | null
+    proofs?: readonly [Proof, ...Proof[]]
+    mode?: SessionMode
+  } & ClientInfo,
 ): Promise<IssuedSession> => {
   const sessionId = newId()
   const secret = randomBytes(32)
+  const csrfToken = person.mode === 'cookie' ? deriveCsrfToken(secret, sessionId) : null
   await trx
     .insertInto('sessions')
     .values({
@@ -68,6 +98,7 @@ export const startSession = async (
       person_id: person.id,
       tenant_id: person.tenantId,
       secret: box.seal(secret, sealedFor.session(sessionId)),
+      csrf_hash: csrfToken === null ? null : csrfTokenHash(csrfToken),
       amr: [...(person.proofs ?? ['pwd'])],
       ...clientColumns(person),
       expires_at: sql<Date>`now() + make_interval(days => ${lifetimeDays})`,
@@ -76,7 +107,7 @@ export const startSession = async (
     .execute()
   const refreshToken = deriveRefreshToken(secret, sessionId, 1)
   await storeToken(trx, sessionId, 1, refreshToken)
-  return { sessionId, personId: person.id, tenantId: person.tenantId, refreshToken }
+  return { sessionId, personId: person.id, tenantId: person.tenantId, refreshToken, csrfToken }
 }
 
 /** The live session under lock, or undefined when it ended, expired or its person is disabled. */
@@ -89,6 +120,7 @@ const lockLiveSession = (trx: MasterTransaction, sessionId: string) =>
       'sessions.person_id',
       'sessions.tenant_id',
       'sessions.secret',
+      'sessions.csrf_hash',
       'sessions.generation',
       // Within the leeway, what was good before the last refresh is good still.
       sql<number>`case when sessions.rotated_at > now() - make_interval(secs => ${leewaySeconds})
@@ -104,16 +136,40 @@ const lockLiveSession = (trx: MasterTransaction, sessionId: string) =>
 
 type LiveSession = NonNullable<Awaited<ReturnType<typeof lockLiveSession>>>
 
+const secretOf = (box: SecretBox, session: { id: string; secret: Buffer }): Buffer =>
+  box.open(session.secret, sealedFor.session(session.id))
+
 /** The session's token of one of its generations, given again or for the first time. */
 const tokenOf = (box: SecretBox, session: LiveSession, generation: number): string =>
-  deriveRefreshToken(box.open(session.secret, sealedFor.session(session.id)), session.id, generation)
+  deriveRefreshToken(secretOf(box, session), session.id, generation)
 
-const issued = (session: LiveSession, tenantId: string | null, refreshToken: string): IssuedSession => ({
+const issued = (
+  box: SecretBox,
+  session: LiveSession,
+  tenantId: string | null,
+  refreshToken: string,
+): IssuedSession => ({
   sessionId: session.id,
   personId: session.person_id,
   tenantId,
   refreshToken,
+  csrfToken: session.csrf_hash === null ? null : deriveCsrfToken(secretOf(box, session), session.id),
 })
+
+/** The CSRF token of a session in cookies, given again; null for other sessions. */
+export const readCsrfToken = async (
+  db: MasterDb,
+  box: SecretBox,
+  sessionId: string,
+): Promise<string | null> => {
+  const session = await db
+    .selectFrom('sessions')
+    .select(['id', 'secret'])
+    .where('id', '=', sessionId)
+    .where('csrf_hash', 'is not', null)
+    .executeTakeFirst()
+  return session === undefined ? null : deriveCsrfToken(secretOf(box, session), session.id)
+}
 
 /** Makes the next generation's token and answers it. `spent`: all before it are, but for the leeway. */
 const advance = async (
@@ -149,13 +205,13 @@ const touch = async (trx: MasterTransaction, sessionId: string, client: ClientIn
 }
 
 /**
- * Exchanges a refresh token for its one successor. However many present the same token at once, all get the same
+ * Exchanges a refresh token for its one successor, if it came the way its session was opened for. However many present the same token at once, all get the same
  * successor; a token that was spent longer ago than the leeway, or before that, ends the session.
  */
 export const rotateSession = async (
   trx: MasterTransaction,
   box: SecretBox,
-  token: string,
+  { token, mode, csrfToken }: Presented,
   client: ClientInfo,
 ): Promise<Rotation> => {
   const hash = refreshTokenHash(token)
@@ -168,6 +224,11 @@ export const rotateSession = async (
   if (presented === undefined) return { outcome: 'refused' }
   const session = await lockLiveSession(trx, presented.session_id)
   if (session === undefined) return { outcome: 'refused' }
+  const csrfHash = session.csrf_hash
+  if ((csrfHash !== null) !== (mode === 'cookie')) return { outcome: 'refused' }
+  if (csrfHash !== null && csrfToken !== undefined && !isCsrfToken(csrfToken, csrfHash)) {
+    return { outcome: 'forged' }
+  }
   if (presented.generation < session.oldest_good) {
     await endSession(trx, session.id, 'reuse')
     return { outcome: 'reused', sessionId: session.id, personId: session.person_id }
@@ -178,7 +239,7 @@ export const rotateSession = async (
   const next = isNewest
     ? await advance(trx, box, session, { spent: true })
     : tokenOf(box, session, session.generation)
-  return { outcome: 'rotated', session: issued(session, session.tenant_id, next) }
+  return { outcome: 'rotated', session: issued(box, session, session.tenant_id, next) }
 }
 
 /**
@@ -197,5 +258,5 @@ export const switchSession = async (
   if (session === undefined) return undefined
   await touch(trx, session.id, client)
   await trx.updateTable('sessions').set({ tenant_id: tenantId }).where('id', '=', session.id).execute()
-  return issued(session, tenantId, await advance(trx, box, session, { spent: false }))
+  return issued(box, session, tenantId, await advance(trx, box, session, { spent: false }))
 }

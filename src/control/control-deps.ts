@@ -2,7 +2,9 @@ import type { Grants } from '../access/grants.ts'
 import type { Passwords } from '../access/passwords.ts'
 import type { RateLimits } from '../access/rate-limits.ts'
 import type { AccessTokens } from '../http/access-tokens.ts'
+import type { SessionCookies } from '../http/cookies.ts'
 import type { Authenticate } from '../http/identity.ts'
+import type { RefuseForeignPages } from '../http/origins.ts'
 import type { LimitByAddress } from '../http/rate-limit.ts'
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { MasterDb } from '../master/master.ts'
@@ -19,6 +21,9 @@ export type ControlDeps = {
   limitByAddress: LimitByAddress
   tokens: AccessTokens
   accessTokenSeconds: number
+  /** For the sessions whose tokens live in cookies. */
+  cookies: SessionCookies
+  refuseForeignPages: RefuseForeignPages
   /** For the few public routes that also know signed-in people. */
   authenticate: Authenticate
   /** The address people use; links in mails begin with it. */

@@ -30,7 +30,7 @@ const contentSecurityPolicy =
 /** Collects the routes' schemas as OpenAPI 3.1. Must come before the routes. */
 export const registerOpenApi = async (
   app: App,
-  info: { version: string; publicUrl: string },
+  info: { version: string; publicUrl: string; cookie: string },
 ): Promise<void> => {
   await app.register(swagger, {
     openapi: {
@@ -42,7 +42,22 @@ export const registerOpenApi = async (
       },
       servers: [{ url: info.publicUrl }],
       components: {
-        securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+        securitySchemes: {
+          bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+          cookie: {
+            type: 'apiKey',
+            in: 'cookie',
+            name: info.cookie,
+            description: 'Set by signing in with x-auth-mode: cookie; looked at only without Authorization.',
+          },
+          csrf: {
+            type: 'apiKey',
+            in: 'header',
+            name: 'x-csrf-token',
+            description:
+              'With the cookie, on everything that changes something: from the answer of signing in.',
+          },
+        },
       },
     },
     // Named schemas keep their names instead of def-0, def-1 …
@@ -52,7 +67,11 @@ export const registerOpenApi = async (
       url,
       schema: {
         ...schema,
-        ...(route.config?.access?.scope === 'public' ? {} : { security: [{ bearer: [] }] }),
+        ...(route.config?.access?.scope === 'public'
+          ? {}
+          : {
+              security: [{ bearer: [] }, route.method === 'GET' ? { cookie: [] } : { cookie: [], csrf: [] }],
+            }),
       },
     }),
   })

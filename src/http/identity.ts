@@ -1,8 +1,11 @@
 import type { FastifyRequest } from 'fastify'
+import { isCsrfToken } from '../access/csrf-tokens.ts'
 import type { Grants, LiveSession } from '../access/grants.ts'
 import type { Clock } from '../kernel/clock.ts'
 import { AppError } from '../kernel/errors.ts'
 import type { AccessClaims, AccessTokens } from './access-tokens.ts'
+import type { SessionCookies } from './cookies.ts'
+import type { RefuseForeignPages } from './origins.ts'
 
 /** Who calls: proved by the access token and the session behind it. */
 export type Identity = Readonly<{
@@ -13,6 +16,8 @@ export type Identity = Readonly<{
   platformAdmin: boolean
   /** True for a system user. */
   system: boolean
+  /** True when the tokens of the session live in cookies. */
+  inCookies?: boolean
 }>
 
 /** What an audit entry and a session keep of the caller. */
@@ -27,13 +32,18 @@ export const callerOf = (request: FastifyRequest): Caller => ({
 const scheme = 'bearer '
 const name = 'authorization'
 
-/** The one bearer token of a request. Two headers, or a header that is no bearer token, are refused, never skipped. */
-const bearerToken = (request: FastifyRequest): string => {
+/** How many Authorization headers there are, empty ones too. */
+const countAuthorizations = (request: FastifyRequest): number => {
   const raw = request.raw.rawHeaders
   let headers = 0
   for (let i = 0; i < raw.length; i += 2) {
     if (raw[i]?.length === name.length && raw[i]?.toLowerCase() === name) headers += 1
   }
+  return headers
+}
+
+/** The one bearer token of a request. Two headers, or a header that is no bearer token, are refused, never skipped. */
+const bearerToken = (request: FastifyRequest, headers: number): string => {
   const { authorization = '' } = request.headers
   if (headers !== 1 || authorization.slice(0, scheme.length).toLowerCase() !== scheme) {
     throw new AppError(
@@ -44,6 +54,25 @@ const bearerToken = (request: FastifyRequest): string => {
   return authorization.slice(scheme.length)
 }
 
+/** Throws when there is an Authorization header: whoever sends one is believed by it, or not at all. */
+export const refuseAuthorization = (request: FastifyRequest): void => {
+  if (countAuthorizations(request) === 0) return
+  throw new AppError('unauthenticated', 'Send the cookies or an Authorization header, not both.')
+}
+
+/** What tells a page that may act for its person from one that only has their browser send the cookies. */
+export type CookieRules = { cookies: SessionCookies; refuseForeignPages: RefuseForeignPages }
+
+/** By RFC 9110, 9.2.1, these change nothing. */
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** The refusal of a request that does not prove that a page of ours sent it, or meant another session. */
+export const forged = (): AppError =>
+  new AppError(
+    'forbidden',
+    'Send the x-csrf-token of this session; GET /auth/context and POST /auth/refresh answer with it.',
+  )
+
 /** Answers who calls: at once when everything is remembered. Throws (or rejects with) `unauthenticated`, `token_expired`. */
 export type Authenticate = (
   request: FastifyRequest,
@@ -51,13 +80,20 @@ export type Authenticate = (
   expect?: (tenantId: string, personId: string) => void,
 ) => Identity | Promise<Identity>
 
-const toIdentity = (claims: AccessClaims, session: LiveSession | undefined, clock: Clock): Identity => {
+const toIdentity = (
+  claims: AccessClaims,
+  session: LiveSession | undefined,
+  clock: Clock,
+  inCookies: boolean,
+): Identity => {
   const system = session?.system ?? false
   if (
     session === undefined ||
     session.personId !== claims.sub ||
     system !== (claims.kind === 'system') ||
-    session.expiresAt <= clock.now()
+    session.expiresAt <= clock.now() ||
+    // A token that was made for the one way is good for nothing on the other.
+    ((session.csrfHash ?? null) !== null) !== inCookies
   ) {
     throw new AppError('unauthenticated', 'The session has ended; sign in again.')
   }
@@ -67,15 +103,49 @@ const toIdentity = (claims: AccessClaims, session: LiveSession | undefined, cloc
     tenantId: claims.tid ?? null,
     platformAdmin: session.platformAdmin,
     system,
+    inCookies,
   }
 }
 
-export const createAuthenticate =
-  (tokens: AccessTokens, grants: Grants, clock: Clock): Authenticate =>
-  (request, expect) => {
-    const claims = tokens.verify(bearerToken(request))
-    const session = grants.peekSession(claims.sid)
-    if (session !== undefined) return toIdentity(claims, session, clock)
-    if (claims.tid !== undefined) expect?.(claims.tid, claims.sub)
-    return grants.session(claims.sid).then((found) => toIdentity(claims, found, clock))
+/**
+ * Believes the bearer token when there is an Authorization header, of whatever kind; only without one, and with
+ * `cookieRules`, the cookies. On the way of a bearer token nobody looks at cookies.
+ */
+export const createAuthenticate = (
+  tokens: AccessTokens,
+  grants: Grants,
+  clock: Clock,
+  cookieRules?: CookieRules,
+): Authenticate => {
+  const accessCookie = (request: FastifyRequest): string | undefined => {
+    const { cookie } = request.headers
+    if (cookie === undefined || cookieRules === undefined) return undefined
+    const token = cookieRules.cookies.accessTokenOf(cookie)
+    if (token !== undefined && !safeMethods.has(request.method)) cookieRules.refuseForeignPages(request)
+    return token
   }
+  const identify = (
+    request: FastifyRequest,
+    claims: AccessClaims,
+    session: LiveSession | undefined,
+    inCookies: boolean,
+  ): Identity => {
+    const identity = toIdentity(claims, session, clock, inCookies)
+    const hash = session?.csrfHash
+    // Of what only reads, pages from elsewhere never see the answer.
+    if (!hash || safeMethods.has(request.method) || isCsrfToken(request.headers['x-csrf-token'], hash)) {
+      return identity
+    }
+    throw forged()
+  }
+  return (request, expect) => {
+    const headers = countAuthorizations(request)
+    const cookie = headers === 0 ? accessCookie(request) : undefined
+    const inCookies = cookie !== undefined
+    const claims = tokens.verify(cookie ?? bearerToken(request, headers))
+    const session = grants.peekSession(claims.sid)
+    if (session !== undefined) return identify(request, claims, session, inCookies)
+    if (claims.tid !== undefined) expect?.(claims.tid, claims.sub)
+    return grants.session(claims.sid).then((found) => identify(request, claims, found, inCookies))
+  }
+}

@@ -7,6 +7,7 @@ import { answerBrokenRequest } from './broken-requests.ts'
 import { limitHandlers } from './handler-deadline.ts'
 import { registerProblems, sendProblem, toAppError } from './problems.ts'
 import { Problem } from './schemas.ts'
+import { type Headers, securityHeaders } from './security-headers.ts'
 import { createValidator } from './validation.ts'
 
 /** One body; what is larger belongs into storage, not into an API call. */
@@ -19,15 +20,23 @@ const timeoutCheckMs = 5_000
 const handlerDeadlineMs = 35_000
 const keepAliveTimeoutMs = 72_000
 
-/** Also for what is refused before any hook runs. */
-const setCommonHeaders = (request: FastifyRequest, reply: FastifyReply): void => {
-  reply.header('x-request-id', request.id)
-  reply.header('x-content-type-options', 'nosniff')
-  reply.header('cache-control', 'no-store')
+type Options = {
+  /** Addresses whose x-forwarded-for is believed. */
+  trustedProxies?: readonly string[]
+  /** What every answer carries, whatever happens. */
+  headers?: Headers
 }
 
 /** A Fastify instance with our errors, limits, validation and one log line a request, and no routes yet. */
-export const createServer = (log: Logger, trustedProxies: readonly string[] = []): App => {
+export const createServer = (
+  log: Logger,
+  { trustedProxies = [], headers = securityHeaders('http://localhost') }: Options = {},
+): App => {
+  /** Also for what is refused before any hook runs. */
+  const setCommonHeaders = (request: FastifyRequest, reply: FastifyReply): void => {
+    reply.header('x-request-id', request.id)
+    reply.headers(headers)
+  }
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -49,7 +58,7 @@ export const createServer = (log: Logger, trustedProxies: readonly string[] = []
       setCommonHeaders(request, reply)
       return sendProblem(request, reply, toAppError(error))
     },
-    clientErrorHandler: answerBrokenRequest,
+    clientErrorHandler: answerBrokenRequest(headers),
     forceCloseConnections: 'idle',
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false },
   }).withTypeProvider() as unknown as App

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { OperatorError } from './errors.ts'
 import { type LogLevel, logLevels } from './log.ts'
+import { readOrigins } from './origins.ts'
 import { type PostgresAddress, parsePostgresUrl } from './postgres-address.ts'
 import { parseSmtpUrl, type SmtpAddress } from './smtp-address.ts'
 
@@ -27,6 +28,8 @@ export type Config = Readonly<{
   verifyEmail: 'before' | 'after'
   /** False only for load tests, on loopback. */
   rateLimits: boolean
+  /** Origins besides `publicUrl` whose pages may read answers and send credentials; none unless configured. */
+  corsOrigins: readonly string[]
   /** Addresses or networks whose `x-forwarded-for` is believed; none unless configured. */
   trustedProxies: readonly string[]
   /** Where mail is handed in; `undefined`: it is written to files under `dataDir`. */
@@ -183,6 +186,7 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     signUp: read('SIGN_UP', oneOf('open', 'invited', 'closed'), 'open'),
     verifyEmail: read('VERIFY_EMAIL', oneOf('before', 'after'), embedded ? 'after' : 'before'),
     rateLimits: read('RATE_LIMITS', oneOf('on', 'off'), 'on') === 'on',
+    corsOrigins: read('CORS_ORIGINS', readOrigins, Object.freeze([])),
     trustedProxies: read('TRUSTED_PROXIES', networks, Object.freeze([])),
     smtp,
     mailFrom: read('MAIL_FROM', sender, defaultSender),

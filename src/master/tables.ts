@@ -204,6 +204,7 @@ export type SessionsTable = {
   oldest_good: Generated<number>
   oldest_good_before: Generated<number>
   system_secret_id: string | null
+  csrf_hash: Buffer | null
 }
 
 export type SigningKeysTable = {

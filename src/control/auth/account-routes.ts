@@ -205,11 +205,12 @@ const ownSessionRoutes = (app: App, deps: ControlDeps): void => {
       },
     },
     async (request, reply) => {
-      const { personId } = identityOf(request)
+      const { personId, sessionId, inCookies } = identityOf(request)
       const who = { personId, sessionId: request.params.id }
       if (!(await endOwnSession(deps, who, 'revoked', callerOf(request)))) {
         throw new AppError('not_found', 'You have no session with this id.')
       }
+      if (inCookies && who.sessionId === sessionId) deps.cookies.clear(reply)
       return reply.code(204).send(null)
     },
   )
@@ -221,7 +222,9 @@ const ownSessionRoutes = (app: App, deps: ControlDeps): void => {
       schema: { tags, summary: 'End all my sessions', response: answers({ 204: NoContent }) },
     },
     async (request, reply) => {
-      await endAllSessions(deps, identityOf(request).personId, callerOf(request))
+      const { personId, inCookies } = identityOf(request)
+      await endAllSessions(deps, personId, callerOf(request))
+      if (inCookies) deps.cookies.clear(reply)
       return reply.code(204).send(null)
     },
   )

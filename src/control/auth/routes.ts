@@ -1,4 +1,5 @@
-import type { IssuedSession } from '../../access/sessions.ts'
+import type { FastifyReply } from 'fastify'
+import { readCsrfToken } from '../../access/sessions.ts'
 import { accountRoute, publicRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { identityOf } from '../../http/guards.ts'
@@ -9,6 +10,7 @@ import { findMyTenant, listMyTenants } from '../../master/memberships.ts'
 import { findPerson } from '../../master/people.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { toTenantChoice } from '../tenants/tenant-view.ts'
+import { deliverTokens, presentedRefreshToken, wantedMode } from './deliver-tokens.ts'
 import { addressLimits } from './limits.ts'
 import { findEnterableTenant, nowhere, placeIn } from './place.ts'
 import { findSession } from './queries.ts'
@@ -16,6 +18,7 @@ import {
   AcceptedView,
   ContextView,
   LoginBody,
+  ModeHeaders,
   RefreshBody,
   RegisterBody,
   SessionView,
@@ -30,18 +33,15 @@ import { register, requestSignUp } from './sign-up.ts'
 
 const tags = ['Account']
 
-const tokensOf = (deps: ControlDeps, issued: IssuedSession) => ({
-  accessToken: deps.tokens.issue(issued),
-  refreshToken: issued.refreshToken,
-  tokenType: 'Bearer' as const,
-  expiresIn: deps.accessTokenSeconds,
-})
-
-const sessionAnswer = async (deps: ControlDeps, { person, issued, tenants, chosen }: SignedIn) => ({
+const sessionAnswer = async (
+  deps: ControlDeps,
+  reply: FastifyReply,
+  { person, issued, tenants, chosen }: SignedIn,
+) => ({
   user: toUserView(person),
   ...(await placeIn(deps, person.id, chosen)),
   tenants: tenants.map(toTenantChoice),
-  ...tokensOf(deps, issued),
+  ...deliverTokens(deps, reply, issued),
 })
 
 const signUpRoute = (app: App, deps: ControlDeps): void => {
@@ -54,14 +54,17 @@ const signUpRoute = (app: App, deps: ControlDeps): void => {
         tags,
         summary: 'Sign up',
         description: 'With VERIFY_EMAIL=before the answer is always 202, and a mail says how to go on.',
+        headers: ModeHeaders,
         body: RegisterBody,
         response: answers({ 201: SessionView, 202: AcceptedView }),
       },
     },
     async (request, reply) => {
+      const mode = wantedMode(deps, request)
       if (deps.verifyEmail === 'after') {
         reply.code(201)
-        return sessionAnswer(deps, await register(deps, request.body, callerOf(request)))
+        const signedIn = await register(deps, { ...request.body, mode }, callerOf(request))
+        return sessionAnswer(deps, reply, signedIn)
       }
       await requestSignUp(deps, request.body, callerOf(request))
       reply.code(202)
@@ -76,9 +79,18 @@ const signInRoutes = (app: App, deps: ControlDeps): void => {
     {
       ...deps.limitByAddress(addressLimits.signIn, 'failures'),
       config: publicRoute('the password is the proof'),
-      schema: { tags, summary: 'Sign in', body: LoginBody, response: answers({ 200: SessionView }) },
+      schema: {
+        tags,
+        summary: 'Sign in',
+        headers: ModeHeaders,
+        body: LoginBody,
+        response: answers({ 200: SessionView }),
+      },
     },
-    async (request) => sessionAnswer(deps, await login(deps, request.body, callerOf(request))),
+    async (request, reply) => {
+      const mode = wantedMode(deps, request)
+      return sessionAnswer(deps, reply, await login(deps, { ...request.body, mode }, callerOf(request)))
+    },
   )
 
   app.post(
@@ -86,9 +98,18 @@ const signInRoutes = (app: App, deps: ControlDeps): void => {
     {
       ...deps.limitByAddress(addressLimits.refresh),
       config: publicRoute('the refresh token is the proof'),
-      schema: { tags, summary: 'Get new tokens', body: RefreshBody, response: answers({ 200: TokensView }) },
+      schema: {
+        tags,
+        summary: 'Get new tokens',
+        headers: ModeHeaders,
+        body: RefreshBody,
+        response: answers({ 200: TokensView }),
+      },
     },
-    async (request) => tokensOf(deps, await refresh(deps, request.body.refreshToken, callerOf(request))),
+    async (request, reply) => {
+      const presented = presentedRefreshToken(deps, request)
+      return deliverTokens(deps, reply, await refresh(deps, presented, callerOf(request)))
+    },
   )
 }
 
@@ -100,7 +121,9 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
       schema: { tags, summary: 'End this session', response: answers({ 204: NoContent }) },
     },
     async (request, reply) => {
-      await endOwnSession(deps, identityOf(request), 'logout', callerOf(request))
+      const who = identityOf(request)
+      await endOwnSession(deps, who, 'logout', callerOf(request))
+      if (who.inCookies) deps.cookies.clear(reply)
       return reply.code(204).send(null)
     },
   )
@@ -111,13 +134,14 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
       config: accountRoute(),
       schema: { tags, summary: 'Choose a tenant', body: SwitchBody, response: answers({ 200: SwitchView }) },
     },
-    async (request) => {
+    async (request, reply) => {
       const who = identityOf(request)
       const { personId } = who
       const wanted = request.body.tenant
       const tenant = wanted === null ? undefined : await findEnterableTenant(deps.db, personId, wanted)
       const issued = await chooseTenantOf(deps, who, tenant?.id ?? null, callerOf(request))
-      return { ...tokensOf(deps, issued), ...(await placeIn(deps, personId, tenant)) }
+      const place = await placeIn(deps, personId, tenant)
+      return { ...deliverTokens(deps, reply, issued), ...place }
     },
   )
 
@@ -132,18 +156,20 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
       },
     },
     async (request) => {
-      const { personId, sessionId, tenantId } = identityOf(request)
-      const [person, session, tenants, chosen] = await Promise.all([
+      const { personId, sessionId, tenantId, inCookies } = identityOf(request)
+      const [person, session, tenants, chosen, csrfToken] = await Promise.all([
         findPerson(deps.db, personId),
         findSession(deps.db, sessionId),
         listMyTenants(deps.db, personId),
         tenantId === null ? undefined : findMyTenant(deps.db, personId, tenantId),
+        inCookies ? readCsrfToken(deps.db, deps.box, sessionId) : null,
       ])
       if (person === undefined || session === undefined) {
         throw new AppError('unauthenticated', 'The session has ended; sign in again.')
       }
       const place = chosen === undefined ? nowhere : await placeIn(deps, personId, chosen)
-      return { user: toUserView(person), ...place, tenants: tenants.map(toTenantChoice), session }
+      const context = { user: toUserView(person), ...place, tenants: tenants.map(toTenantChoice), session }
+      return csrfToken === null ? context : { ...context, csrfToken }
     },
   )
 }

@@ -19,7 +19,19 @@ export const LoginBody = Body({
   tenant: Type.Optional(IdOrSlug()),
 })
 
-export const RefreshBody = Body({ refreshToken: Type.String({ minLength: 1, maxLength: 4096 }) })
+/** With the cookie instead, there is no body. */
+export const RefreshBody = Nullable(
+  Body({ refreshToken: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })) }),
+)
+
+/** Where a session is opened or refreshed. */
+export const ModeHeaders = Type.Object({
+  'x-auth-mode': Type.Optional(
+    Type.Union([Type.Literal('bearer'), Type.Literal('cookie')], {
+      description: 'cookie: the tokens come, and for a refresh go, in cookies that no script can read',
+    }),
+  ),
+})
 
 export const EmailBody = Body({ email: Email() })
 
@@ -68,24 +80,35 @@ export const toUserView = (person: Person): Static<typeof UserView> => ({
   createdAt: person.created_at.toISOString(),
 })
 
+const expiresIn = Type.Integer({ description: 'Seconds until the access token expires' })
 const tokens = {
   accessToken: Type.String(),
   refreshToken: Type.String(),
   tokenType: Type.Literal('Bearer'),
-  expiresIn: Type.Integer({ description: 'Seconds until the access token expires' }),
+  expiresIn,
 }
+const csrfToken = Type.String({ description: 'For the header x-csrf-token, as long as the session lives' })
+/** In place of the tokens, when those are in cookies. */
+const inCookies = { csrfToken, expiresIn }
 const place = {
   tenant: Nullable(TenantView),
   role: Nullable(Type.String()),
   permissions: Type.Array(Type.String()),
 }
 
-export const TokensView = Type.Object(tokens, { title: 'Tokens' })
-export const SwitchView = Type.Object({ ...tokens, ...place }, { title: 'Switched' })
-export const SessionView = Type.Object(
-  { user: UserView, ...place, tenants: Type.Array(TenantChoice), ...tokens },
-  { title: 'Session' },
-)
+export const TokensView = Type.Union([
+  Type.Object(tokens, { title: 'Tokens' }),
+  Type.Object(inCookies, { title: 'TokensInCookies' }),
+])
+export const SwitchView = Type.Union([
+  Type.Object({ ...tokens, ...place }, { title: 'Switched' }),
+  Type.Object({ ...inCookies, ...place }, { title: 'SwitchedInCookies' }),
+])
+const signedIn = { user: UserView, ...place, tenants: Type.Array(TenantChoice) }
+export const SessionView = Type.Union([
+  Type.Object({ ...signedIn, ...tokens }, { title: 'Session' }),
+  Type.Object({ ...signedIn, ...inCookies }, { title: 'SessionInCookies' }),
+])
 const session = {
   id: Id(),
   createdAt: Time(),
@@ -98,7 +121,7 @@ const session = {
   userAgent: Nullable(Type.String()),
 }
 export const ContextView = Type.Object(
-  { user: UserView, ...place, tenants: Type.Array(TenantChoice), session: Type.Object(session) },
+  { ...signedIn, session: Type.Object(session), csrfToken: Type.Optional(csrfToken) },
   { title: 'Context' },
 )
 export const SessionItem = Type.Object(

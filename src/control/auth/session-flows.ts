@@ -1,6 +1,6 @@
 import { endSession, endSessionsOf } from '../../access/end-session.ts'
-import { type IssuedSession, rotateSession, switchSession } from '../../access/sessions.ts'
-import type { Caller } from '../../http/identity.ts'
+import { type IssuedSession, type Presented, rotateSession, switchSession } from '../../access/sessions.ts'
+import { type Caller, forged } from '../../http/identity.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeMasterAudit } from '../../master/audit-log.ts'
 import type { MasterTransaction } from '../../master/master.ts'
@@ -35,12 +35,12 @@ const reportReuse = async (
 /** Exchanges a refresh token. A reused one has ended its session, and that is committed, before this throws. */
 export const refresh = async (
   deps: ControlDeps,
-  refreshToken: string,
+  presented: Presented,
   caller: Caller,
 ): Promise<IssuedSession> => {
   const client = { address: caller.address, userAgent: caller.userAgent }
   const rotation = await deps.db.transaction().execute(async (trx) => {
-    const result = await rotateSession(trx, deps.box, refreshToken, client)
+    const result = await rotateSession(trx, deps.box, presented, client)
     if (result.outcome === 'reused') await reportReuse(trx, deps, result, caller)
     return result
   })
@@ -52,6 +52,7 @@ export const refresh = async (
       'This refresh token was used before, so the session was ended; sign in again.',
     )
   }
+  if (rotation.outcome === 'forged') throw forged()
   throw new AppError('unauthenticated', 'The refresh token is not valid any more; sign in again.')
 }
 

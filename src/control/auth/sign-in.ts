@@ -1,6 +1,6 @@
 import { rememberDevice } from '../../access/known-devices.ts'
 import { checkPasswordAt } from '../../access/password-throttle.ts'
-import { type IssuedSession, type Proof, startSession } from '../../access/sessions.ts'
+import { type IssuedSession, type Proof, type SessionMode, startSession } from '../../access/sessions.ts'
 import type { Caller } from '../../http/identity.ts'
 import { AppError, isAppError } from '../../kernel/errors.ts'
 import { writeMasterAudit } from '../../master/audit-log.ts'
@@ -32,12 +32,14 @@ export const openSession = async (
     person: Pick<Person, 'id' | 'email'>
     tenantId: string | null
     proofs: readonly [Proof, ...Proof[]]
+    /** How its tokens will travel; by hand when it is not said. Then answer with `deliverTokens`. */
+    mode?: SessionMode
     caller: Caller
   },
 ): Promise<IssuedSession> => {
-  const { person, tenantId, proofs, caller } = who
+  const { person, tenantId, proofs, mode = 'bearer', caller } = who
   const client = { address: caller.address, userAgent: caller.userAgent }
-  const issued = await startSession(trx, deps.box, { id: person.id, tenantId, proofs, ...client })
+  const issued = await startSession(trx, deps.box, { id: person.id, tenantId, proofs, mode, ...client })
   await writeMasterAudit(trx, {
     actor: { kind: 'person', id: person.id },
     action: 'session.started',
@@ -115,7 +117,11 @@ const chooseTenant = (
  * Throws `rate_limited` after too many wrong ones.
  * With exactly one active tenant, that one is chosen.
  */
-export const login = async (deps: ControlDeps, input: Login, caller: Caller): Promise<SignedIn> => {
+export const login = async (
+  deps: ControlDeps,
+  input: Login & { mode: SessionMode },
+  caller: Caller,
+): Promise<SignedIn> => {
   const named = await findPersonByEmail(deps.db, input.email)
   const proved = await proveByPassword(deps, input, named, caller)
   if (proved === undefined) return refuseLogin(deps, named, caller)
@@ -127,7 +133,8 @@ export const login = async (deps: ControlDeps, input: Login, caller: Caller): Pr
     // The password may have been changed, and every session ended, since it was checked.
     if (!(await lockUnchangedPerson(trx, person.id, stored))) return undefined
     if (better !== undefined) await setPasswordHash(trx, person.id, better)
-    return openSession(trx, deps, { person, tenantId: chosen?.id ?? null, proofs: ['pwd'], caller })
+    const { mode } = input
+    return openSession(trx, deps, { person, tenantId: chosen?.id ?? null, proofs: ['pwd'], mode, caller })
   })
   return issued === undefined ? refuseLogin(deps, person, caller) : { person, issued, tenants, chosen }
 }

@@ -1,4 +1,5 @@
 import { createMailedToken } from '../../access/mailed-tokens.ts'
+import type { SessionMode } from '../../access/sessions.ts'
 import type { Caller } from '../../http/identity.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeMasterAudit } from '../../master/audit-log.ts'
@@ -27,7 +28,12 @@ const toRegistration = async (deps: ControlDeps, input: Registration) => {
 /**
  * Adds a person, signs them in and mails them a link to prove their address, in one transaction. Throws `email_taken`.
  */
-export const register = async (deps: ControlDeps, input: Registration, caller: Caller): Promise<SignedIn> => {
+export const register = async (
+  deps: ControlDeps,
+  input: Registration & { mode: SessionMode },
+  caller: Caller,
+): Promise<SignedIn> => {
+  const { mode } = input
   const registration = await toRegistration(deps, input)
   return deps.db.transaction().execute(async (trx) => {
     const person = await insertPerson(trx, { email: input.email, ...registration })
@@ -37,7 +43,7 @@ export const register = async (deps: ControlDeps, input: Registration, caller: C
       entity: { type: 'person', id: person.id },
       caller,
     })
-    const issued = await openSession(trx, deps, { person, tenantId: null, proofs: ['pwd'], caller })
+    const issued = await openSession(trx, deps, { person, tenantId: null, proofs: ['pwd'], mode, caller })
     const owner = { purpose: 'verify_email', email: person.email, personId: person.id } as const
     const { token, expiresAt } = await createMailedToken(trx, owner)
     const letter = { kind: 'verify-email', link: linkTo(deps.publicUrl, 'verifyEmail', token) } as const

@@ -1,0 +1,59 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { type IssuedSession, idleSeconds, type Presented, type SessionMode } from '../../access/sessions.ts'
+import { refuseAuthorization } from '../../http/identity.ts'
+import { AppError } from '../../kernel/errors.ts'
+import type { ControlDeps } from '../control-deps.ts'
+
+/**
+ * How the caller wants the tokens of a session that is opened or refreshed: by its header `x-auth-mode`. Throws `forbidden`
+ * when a page from elsewhere wants them in cookies: nobody is to be signed in as somebody else unawares.
+ */
+export const wantedMode = (
+  deps: Pick<ControlDeps, 'refuseForeignPages'>,
+  request: FastifyRequest,
+): SessionMode => {
+  if (request.headers['x-auth-mode'] !== 'cookie') return 'bearer'
+  deps.refuseForeignPages(request)
+  return 'cookie'
+}
+
+/**
+ * Hands over the tokens of a session the way it was opened for, and answers what belongs into the body: the tokens, or the
+ * CSRF token when they are in cookies now. Call it when nothing can fail any more. With a redirect, ignore the body: the page
+ * asks GET /auth/context for the CSRF token.
+ */
+export const deliverTokens = (
+  deps: Pick<ControlDeps, 'tokens' | 'accessTokenSeconds' | 'cookies'>,
+  reply: FastifyReply,
+  issued: IssuedSession,
+) => {
+  const accessToken = deps.tokens.issue(issued)
+  const { refreshToken, csrfToken } = issued
+  const expiresIn = deps.accessTokenSeconds
+  if (csrfToken === null) return { accessToken, refreshToken, tokenType: 'Bearer' as const, expiresIn }
+  deps.cookies.give(reply, {
+    access: { token: accessToken, seconds: expiresIn },
+    refresh: { token: refreshToken, seconds: idleSeconds },
+  })
+  return { csrfToken, expiresIn }
+}
+
+/** The refresh token of a request and the way it came: from the body or from the cookie, never from both. */
+export const presentedRefreshToken = (
+  deps: Pick<ControlDeps, 'refuseForeignPages' | 'cookies'>,
+  request: FastifyRequest<{ Body: { refreshToken?: string } | null }>,
+): Presented => {
+  const mode = wantedMode(deps, request)
+  const inBody = request.body?.refreshToken
+  if (mode === 'cookie') {
+    refuseAuthorization(request)
+    const csrfToken = request.headers['x-csrf-token']?.toString()
+    if (inBody === undefined) return { token: deps.cookies.refreshTokenOf(request), mode, csrfToken }
+    throw new AppError('validation_failed', 'With x-auth-mode: cookie the refresh token comes in the cookie.')
+  }
+  if (inBody !== undefined) return { token: inBody, mode }
+  const detail = 'body/refreshToken is required, or the header "x-auth-mode: cookie" and the cookie.'
+  throw new AppError('validation_failed', detail, {
+    errors: [{ path: '/refreshToken', message: 'is required' }],
+  })
+}
