@@ -1,8 +1,7 @@
 import { sql } from 'kysely'
 import { CachedLookup } from '../kernel/cached-lookup.ts'
-import type { TenantStatus } from '../kernel/tenant-status.ts'
 import { type Master, runPrepared } from '../master/master.ts'
-import { expandPermissions, type Permission } from './catalogue.ts'
+import { type Grant, grantQuery, toGrant } from './holdings.ts'
 
 /** A session whose tokens are to be believed right now. */
 export type LiveSession = Readonly<{
@@ -14,14 +13,6 @@ export type LiveSession = Readonly<{
   /** Of a session whose tokens live in cookies: the hash of its CSRF token. */
   csrfHash?: Uint8Array | null
   expiresAt: Date
-}>
-
-/** What a person holds in a tenant right now. */
-export type Grant = Readonly<{
-  tenantId: string
-  tenantStatus: TenantStatus
-  role: string
-  permissions: ReadonlySet<Permission>
 }>
 
 const findSession = async (master: Master, sessionId: string): Promise<LiveSession | undefined> => {
@@ -54,28 +45,8 @@ const findSession = async (master: Master, sessionId: string): Promise<LiveSessi
   )
 }
 
-const findGrant = async (master: Master, tenantId: string, personId: string): Promise<Grant | undefined> => {
-  const query = master.db
-    .selectFrom('memberships')
-    .innerJoin('tenants', 'tenants.id', 'memberships.tenant_id')
-    .innerJoin('roles', 'roles.id', 'memberships.role_id')
-    .leftJoin('role_policies', 'role_policies.role_id', 'roles.id')
-    .leftJoin('policy_permissions', 'policy_permissions.policy_id', 'role_policies.policy_id')
-    .select(['tenants.status', 'roles.name', 'policy_permissions.permission'])
-    .where('memberships.tenant_id', '=', tenantId)
-    .where('memberships.person_id', '=', personId)
-    .where('memberships.status', '=', 'active')
-  const rows = await runPrepared(master, query.compile())
-  const first = rows[0]
-  if (first === undefined) return undefined
-  const patterns = rows.flatMap((row) => (row.permission === null ? [] : [row.permission]))
-  return {
-    tenantId,
-    tenantStatus: first.status,
-    role: first.name,
-    permissions: new Set(expandPermissions(patterns)),
-  }
-}
+const findGrant = async (master: Master, tenantId: string, personId: string): Promise<Grant | undefined> =>
+  toGrant(tenantId, await runPrepared(master, grantQuery(master.db, tenantId, personId).compile()))
 
 /** About 300 bytes an entry: the working set of a busy node, not of all people. */
 const remembered = 50_000
@@ -123,14 +94,15 @@ export class Grants {
     return this.#grants.get(`${tenantId}:${personId}`)
   }
 
-  /** Takes one change notification of the master (`session:<id>`, `membership:<tenant>:<person>`, …). */
+  /** Takes one change notification of the master (`session:<id>`, `membership:<tenant>:<person>`, `access:<tenant>` …). */
   forget(change: string): void {
     const [kind, id = '', second = ''] = change.split(':')
     if (kind === 'session') this.#sessions.invalidate(id)
     else if (kind === 'person') this.#sessions.invalidateWhere((_, session) => session?.personId === id)
     else if (kind === 'membership') this.#grants.invalidate(`${id}:${second}`)
     else if (kind === 'tenant') this.#grants.invalidateWhere((key) => key.startsWith(id))
-    else if (kind === 'access') this.#grants.invalidateAll()
+    else if (change === 'access') this.#grants.invalidateAll()
+    else if (kind === 'access') this.#grants.invalidateWhere((key) => key.startsWith(id))
   }
 
   forgetAll(): void {

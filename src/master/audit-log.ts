@@ -7,6 +7,10 @@ export type MasterAuditEntry = {
   actor: { kind: 'person' | 'operator' | 'system' | 'nobody'; id: string | null }
   action: string
   entity: { type: string; id: string | null }
+  /** The tenant it happened in. */
+  tenantId?: string | null
+  /** What else took part: ids and names of what the master keeps, such as the permission that a policy got. */
+  details?: Readonly<Record<string, string>>
   caller?: { address: string; userAgent: string | null; requestId: string }
 }
 
@@ -17,6 +21,8 @@ const toRow = (entry: MasterAuditEntry) => ({
   action: entry.action,
   entity_type: entry.entity.type,
   entity_id: entry.entity.id,
+  tenant_id: entry.tenantId ?? null,
+  details: entry.details ?? null,
   address: entry.caller?.address ?? null,
   user_agent: entry.caller?.userAgent ?? null,
   request_id: entry.caller?.requestId ?? null,
@@ -27,12 +33,12 @@ export const writeMasterAudit = async (trx: MasterTransaction, entry: MasterAudi
   await trx.insertInto('audit_log').values(toRow(entry)).execute()
 }
 
-const uuids = new Set(['id', 'actor_id'])
+const types: Record<string, string> = { id: 'uuid', actor_id: 'uuid', tenant_id: 'uuid', details: 'jsonb' }
 
 /** The same as a part of the statement that makes the change, for when that changes the one row of `changed` or nothing. */
 export const masterAuditOf = (changed: string, entry: MasterAuditEntry): RawBuilder<object> => {
   const row = Object.entries(toRow(entry))
   const columns = row.map(([column]) => sql.ref(column))
-  const values = row.map(([column, value]) => (uuids.has(column) ? sql`${value}::uuid` : sql`${value}::text`))
+  const values = row.map(([column, value]) => sql`${value}::${sql.raw(types[column] ?? 'text')}`)
   return sql`(insert into audit_log (${sql.join(columns)}) select ${sql.join(values)} from ${sql.table(changed)})`
 }

@@ -12,6 +12,8 @@ export type AuditLogTable = {
   address: string | null
   user_agent: string | null
   request_id: string | null
+  tenant_id: string | null
+  details: Record<string, unknown> | null
 }
 
 export type ClustersTable = {
