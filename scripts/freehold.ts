@@ -13,7 +13,7 @@ addTenantCreate(tenant)
 addTenantList(tenant)
 addTenantShow(tenant)
 
-const keys = noun(program, 'keys', 'The keys that sign access tokens')
+const keys = noun(program, 'keys', 'The keys that sign access tokens, and the one that seals secrets')
 addKeysRotate(keys)
 
 const master = noun(program, 'master', 'The control database')

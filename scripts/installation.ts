@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { dataFolderOf } from '../src/embedded-postgres/data-folder.ts'
-import { lostMasterKey, makeMasterKey, readMasterKey } from '../src/embedded-postgres/master-key.ts'
-import type { Config } from '../src/kernel/config.ts'
-import type { SecretBox } from '../src/kernel/crypto.ts'
+import { lostMasterKey, makeMasterKey, readMasterKeys } from '../src/embedded-postgres/master-key.ts'
+import { type Config, configuredKeys } from '../src/kernel/config.ts'
+import type { KeyRing, SecretBox } from '../src/kernel/crypto.ts'
+import type { Logger } from '../src/kernel/log.ts'
 import { isInstalled } from '../src/master/installation.ts'
 import type { Master, MasterDb } from '../src/master/master.ts'
-import { openUpToDateMaster } from '../src/open-master.ts'
+import { type MasterKeys, openUpToDateMaster } from '../src/open-master.ts'
 import { probeServer } from '../src/tenant-manager/probe-server.ts'
 import { createTenantManager, type TenantManager } from '../src/tenant-manager/tenant-manager.ts'
 import { type Grounds, readConfig, withGrounds } from './grounds.ts'
@@ -15,21 +16,22 @@ import type { Progress } from './progress.ts'
 /** What a command works on: the same that a running service has, without HTTP and worker. */
 export type Installation = Readonly<{
   config: Config
+  log: Logger
   master: Master
-  box: SecretBox
+  box: KeyRing
   manager: TenantManager
 }>
 
 /** Milliseconds that a first start in another process needs at most from its server to its master key. */
 const keyPatience = 5_000
 
-/** The master key as configured or kept in the data folder; undefined when it is nowhere. */
-export const findMasterKey = async (config: Config): Promise<Buffer | undefined> =>
-  config.masterKey ?? (isNew(config) ? undefined : readMasterKey(config.dataDir))
+/** The master keys as configured or kept in the data folder; undefined when they are nowhere. */
+export const findMasterKeys = async (config: Config): Promise<MasterKeys | undefined> =>
+  configuredKeys(config) ?? (isNew(config) ? undefined : readMasterKeys(config.dataDir))
 
-const requireMasterKey = async ({ config, startedHere }: Grounds, db: MasterDb): Promise<Buffer> => {
+const requireMasterKey = async ({ config, startedHere }: Grounds, db: MasterDb): Promise<MasterKeys> => {
   for (const deadline = Date.now() + keyPatience; ; await sleep(50)) {
-    const key = await findMasterKey(config)
+    const key = await findMasterKeys(config)
     if (key !== undefined) return key
     if (startedHere && !(await isInstalled(db))) return makeMasterKey(config.dataDir)
     if (startedHere || Date.now() > deadline) throw lostMasterKey(config.dataDir)
@@ -63,7 +65,7 @@ export const onInstallation = async <T>(
     const manager = openManager(grounds, master, box, installationId)
     try {
       await manager.prepareDefaultCluster(grounds.provisioner)
-      return await work({ config: grounds.config, master, box, manager })
+      return await work({ config: grounds.config, log: grounds.log, master, box, manager })
     } finally {
       await manager.close()
     }

@@ -4,9 +4,9 @@ import type { FirstAdmin } from './access/first-admin.ts'
 import { buildApp } from './app.ts'
 import { createReadiness, type ReadyCheck } from './control/status/readiness.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts'
-import { lostMasterKey, makeMasterKey, readMasterKey } from './embedded-postgres/master-key.ts'
+import { lostMasterKey, makeMasterKey, readMasterKeys } from './embedded-postgres/master-key.ts'
 import type { App } from './http/app.ts'
-import { type Config, loadConfig } from './kernel/config.ts'
+import { type Config, configuredKeys, loadConfig } from './kernel/config.ts'
 import { OperatorError } from './kernel/errors.ts'
 import { createLogger, type Logger } from './kernel/log.ts'
 import { isInstalled } from './master/installation.ts'
@@ -62,7 +62,7 @@ const open = async <T>(
 
 const openGrounds = async (run: Run): Promise<Grounds> => {
   const { config, log, onLost } = run
-  const given = config.masterKey
+  const given = configuredKeys(config)
   if (config.external !== undefined) {
     if (given === undefined) throw new OperatorError('MASTER_KEY is required with MASTER_DATABASE_URL')
     return { ...config.external, masterKey: async () => given }
@@ -81,7 +81,7 @@ const openGrounds = async (run: Run): Promise<Grounds> => {
     provisioner: postgres.provisioner,
     alone: true,
     masterKey: async (db) => {
-      const kept = given ?? (await readMasterKey(config.dataDir))
+      const kept = given ?? (await readMasterKeys(config.dataDir))
       if (kept !== undefined) return kept
       if (await isInstalled(db)) throw lostMasterKey(config.dataDir)
       return makeMasterKey(config.dataDir)
@@ -101,6 +101,7 @@ const readyChecks = (service: Service, worker: Worker | undefined): ReadyCheck[]
     name: 'master',
     check: async () => {
       if (!service.changes.isFresh()) throw new Error('the change channel is silent')
+      if (!service.knowsMasterKey()) throw new Error('the master key was rotated to one that this node lacks')
       return 'reachable'
     },
   },

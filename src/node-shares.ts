@@ -2,8 +2,10 @@ import { hostname } from 'node:os'
 import type { ConnectionRouter } from './connection-router/connection-router.ts'
 import { ShareLease } from './connection-router/share-lease.ts'
 import type { Config } from './kernel/config.ts'
+import type { KeyRing } from './kernel/crypto.ts'
 import type { Logger } from './kernel/log.ts'
 import type { PostgresAddress } from './kernel/postgres-address.ts'
+import { nodeSays } from './master/live-names.ts'
 import { openNodeLink } from './master/nodes.ts'
 import type { ServerProbe } from './tenant-manager/probe-server.ts'
 import { version } from './version.ts'
@@ -40,6 +42,8 @@ export type NodeSharesOptions = {
   id: string
   config: Pick<Config, 'role'>
   master: PostgresAddress
+  /** Its master keys, so that the others can ask which it knows; without them it tells nothing. */
+  keys?: Pick<KeyRing, 'keyId' | 'keyIds'>
   /** How long the lease lasts without a renewal; 6 s. The same on every node. */
   leaseMs?: number
   log: Logger
@@ -51,13 +55,19 @@ export const createNodeShares = ({
   id,
   config,
   master,
+  keys,
   leaseMs = ownLeaseMs,
   log,
   router,
 }: NodeSharesOptions): ShareLease => {
   // A worker runs no handlers: it takes nothing from those that do.
   const routes = config.role !== 'worker'
-  const link = openNodeLink(master, { id, role: config.role, version, host: hostname(), routes }, leaseMs)
+  const says = () =>
+    keys === undefined
+      ? []
+      : [...keys.keyIds.map((keyId) => nodeSays.opens(id, keyId)), nodeSays.seals(id, keys.keyId)]
+  const facts = { id, role: config.role, version, host: hostname(), routes }
+  const link = openNodeLink(master, facts, leaseMs, says)
   return new ShareLease({
     renew: link.renew,
     leave: link.leave,

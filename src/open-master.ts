@@ -1,5 +1,5 @@
 import { syncSystemRoles } from './access/system-roles.ts'
-import { createSecretBox, type SecretBox } from './kernel/crypto.ts'
+import { createSecretBox, type KeyRing } from './kernel/crypto.ts'
 import type { Logger } from './kernel/log.ts'
 import type { PostgresAddress } from './kernel/postgres-address.ts'
 import { openInstallation } from './master/installation.ts'
@@ -7,7 +7,14 @@ import { type Master, type MasterDb, openMaster } from './master/master.ts'
 import { migrateMaster } from './master/migrate-master.ts'
 import { migrateQueue } from './queue/migrate-queue.ts'
 
-export type OpenedMaster = Readonly<{ master: Master; box: SecretBox; installationId: string }>
+/** The master key, or two while one takes the place of the other: the master says which of them seals. */
+export type MasterKeys = Buffer | readonly [Buffer, Buffer]
+export type FindMasterKeys = (db: MasterDb) => Promise<MasterKeys>
+
+export const allKeys = (keys: MasterKeys): readonly [Buffer, ...Buffer[]] =>
+  keys instanceof Uint8Array ? [keys] : keys
+
+export type OpenedMaster = Readonly<{ master: Master; box: KeyRing; installationId: string }>
 
 /**
  * Brings the master up to date and opens it: schema, key, installation, queue, system roles. `masterKey` is asked once
@@ -15,14 +22,14 @@ export type OpenedMaster = Readonly<{ master: Master; box: SecretBox; installati
  */
 export const openUpToDateMaster = async (
   address: PostgresAddress,
-  masterKey: (db: MasterDb) => Promise<Buffer>,
+  masterKey: FindMasterKeys,
   log: Logger,
 ): Promise<OpenedMaster> => {
   const applied = await migrateMaster(address)
   if (applied.length > 0) log.info({ applied }, 'the master database was migrated')
   const master = openMaster(address, log)
   try {
-    const box = createSecretBox(await masterKey(master.db))
+    const box = createSecretBox(...allKeys(await masterKey(master.db)))
     const installationId = await openInstallation(master.db, box)
     await migrateQueue(master.pool)
     await syncSystemRoles(master.db)

@@ -7,16 +7,18 @@ import { createAccountTasks } from './account-tasks.ts'
 import { ConnectionRouter } from './connection-router/connection-router.ts'
 import { type Clock, systemClock } from './kernel/clock.ts'
 import type { Config } from './kernel/config.ts'
-import type { SecretBox } from './kernel/crypto.ts'
+import type { KeyRing } from './kernel/crypto.ts'
+import { OperatorError } from './kernel/errors.ts'
 import { newId } from './kernel/ids.ts'
 import type { Logger } from './kernel/log.ts'
 import type { PostgresAddress } from './kernel/postgres-address.ts'
 import { type ChangeFeed, openChangeFeed } from './master/changes.ts'
-import type { Master, MasterDb } from './master/master.ts'
+import { followMasterKey } from './master/installation.ts'
+import type { Master } from './master/master.ts'
 import { forgetNodes, setConnectionBudget } from './master/nodes.ts'
 import { findPlacement } from './master/placement.ts'
 import { connectionBudget, createNodeShares } from './node-shares.ts'
-import { openUpToDateMaster } from './open-master.ts'
+import { allKeys, type FindMasterKeys, openUpToDateMaster } from './open-master.ts'
 import type { TenantTables } from './tenant/tables.ts'
 import { probeServer } from './tenant-manager/probe-server.ts'
 import { createTenantManager, type TenantManager } from './tenant-manager/tenant-manager.ts'
@@ -27,7 +29,7 @@ import type { AccountTasks } from './worker.ts'
 export type Grounds = {
   master: PostgresAddress
   provisioner: PostgresAddress
-  masterKey: (db: MasterDb) => Promise<Buffer>
+  masterKey: FindMasterKeys
   /** True when no other node can be alive, because this process has just started the server they would need. */
   alone?: boolean
 }
@@ -40,7 +42,7 @@ export type Service = {
   readonly clock: Clock
   readonly log: Logger
   readonly master: Master
-  readonly box: SecretBox
+  readonly box: KeyRing
   readonly keys: SigningKeys
   readonly passwords: Passwords
   readonly limits: RateLimits
@@ -50,6 +52,8 @@ export type Service = {
   /** What all nodes together may have on each cluster, as this node last heard it. */
   budgets(): readonly { clusterId: string; whole: number }[]
   readonly changes: ChangeFeed
+  /** False once the master key was rotated to one that this node was not given. */
+  knowsMasterKey(): boolean
   readonly accountTasks: AccountTasks
   /** Makes the first admin if there is none yet, and shows it; see access/first-admin.ts. */
   announceFirstAdmin(show: (admin: FirstAdmin | undefined) => void): Promise<void>
@@ -91,6 +95,24 @@ export const openService = async (
       keys.reload().catch((error: unknown) => log.warn({ err: error }, 'the signing keys cannot be read'))
     }
 
+    // A rotation of the master key says so before it begins, for the nodes to read the new one, and when it has begun.
+    let knowsMasterKey = true
+    const followKey = async (): Promise<void> => {
+      box.learn(allKeys(await grounds.masterKey(master.db)))
+      await followMasterKey(master.db, box).then(
+        () => {
+          knowsMasterKey = true
+        },
+        (error: unknown) => {
+          knowsMasterKey = !(error instanceof OperatorError)
+          throw error
+        },
+      )
+    }
+    const followKeyNow = (): void => {
+      followKey().catch((error: unknown) => log.error({ err: error }, 'the master key cannot be followed'))
+    }
+
     const freshness: { feed: ChangeFeed | undefined } = { feed: undefined }
     const isFresh = (): boolean => freshness.feed?.isFresh() ?? false
     const grants = new Grants(master, isFresh)
@@ -99,6 +121,7 @@ export const openService = async (
       id: nodeId,
       config,
       master: grounds.master,
+      keys: box,
       log,
       router: () => router,
     })
@@ -120,11 +143,13 @@ export const openService = async (
         onChange: (change) => {
           grants.forget(change)
           if (change === 'access') reloadKeys()
+          if (change === 'master-key') followKeyNow()
           if (change.startsWith('tenant:')) router.invalidate(change.slice('tenant:'.length))
         },
         onGap: () => {
           grants.forgetAll()
           reloadKeys()
+          followKeyNow()
           router.invalidateAll()
         },
       },
@@ -148,6 +173,7 @@ export const openService = async (
       router,
       budgets: () => shares.grants(),
       changes,
+      knowsMasterKey: () => knowsMasterKey,
       accountTasks: createAccountTasks({ config, db: master.db, box, log, clock }),
       announceFirstAdmin: (show) => announceFirstAdmin(master.db, passwords, config.admin, show),
       close,

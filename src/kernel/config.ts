@@ -21,6 +21,8 @@ export type Config = Readonly<{
   external: Readonly<{ master: PostgresAddress; provisioner: PostgresAddress }> | undefined
   /** 32 bytes; `undefined`: made once and kept under `dataDir` (embedded only). */
   masterKey: Buffer | undefined
+  /** The key that `masterKey` takes the place of, or is to: what is sealed under either opens. */
+  previousMasterKey: Buffer | undefined
   accessTokenSeconds: number
   /** Who may make an account: anybody, the invited (nobody yet: there are no invitations in this release), or nobody. */
   signUp: 'open' | 'invited' | 'closed'
@@ -131,6 +133,13 @@ const isLoopback = (host: string): boolean => host === 'localhost' || host === '
 
 const defaultSender = Object.freeze({ name: 'Freehold', address: 'freehold@localhost.localdomain' })
 
+/** The master keys that the environment gives: none, one, or two while one takes the place of the other. */
+export const configuredKeys = ({
+  masterKey,
+  previousMasterKey,
+}: Pick<Config, 'masterKey' | 'previousMasterKey'>): Buffer | readonly [Buffer, Buffer] | undefined =>
+  masterKey === undefined || previousMasterKey === undefined ? masterKey : [masterKey, previousMasterKey]
+
 /**
  * Checks the environment and returns the frozen configuration. Empty variables count as not set. Relative paths start
  * at `cwd`. Throws an OperatorError with one line per mistake; no line repeats a secret value.
@@ -151,9 +160,16 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
   const master = read('MASTER_DATABASE_URL', parsePostgresUrl, undefined)
   const provisioner = read('PROVISIONER_DATABASE_URL', parsePostgresUrl, undefined)
   const masterKey = read('MASTER_KEY', key, undefined)
+  const previousMasterKey = read('MASTER_KEY_PREVIOUS', key, undefined)
   const embedded = (env.MASTER_DATABASE_URL ?? '').trim() === ''
   if (!embedded && (env.MASTER_KEY ?? '').trim() === '') {
     mistakes.push('MASTER_KEY is required with MASTER_DATABASE_URL; make one with: openssl rand -base64 32')
+  }
+  if (previousMasterKey !== undefined && (env.MASTER_KEY ?? '').trim() === '') {
+    mistakes.push('MASTER_KEY_PREVIOUS is only used with MASTER_KEY; set both or neither')
+  }
+  if (masterKey !== undefined && previousMasterKey?.equals(masterKey) === true) {
+    mistakes.push('MASTER_KEY_PREVIOUS must be another key than MASTER_KEY')
   }
   if (embedded && provisioner !== undefined) {
     mistakes.push('PROVISIONER_DATABASE_URL is only used with MASTER_DATABASE_URL; set both or neither')
@@ -182,6 +198,7 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     logLevel: read('LOG_LEVEL', oneOf(...logLevels), 'info'),
     external: master && Object.freeze({ master, provisioner: provisioner ?? master }),
     masterKey,
+    previousMasterKey,
     accessTokenSeconds: read('JWT_EXPIRATION', integer(30, 86_400), 900),
     signUp: read('SIGN_UP', oneOf('open', 'invited', 'closed'), 'open'),
     verifyEmail: read('VERIFY_EMAIL', oneOf('before', 'after'), embedded ? 'after' : 'before'),

@@ -23,38 +23,83 @@ export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
 /**
  * Seals secrets at rest with AES-256-GCM. A sealed value is `version(1) | key id(4) | nonce(12) | tag(16) | ciphertext`;
  * `context` is the associated data: a value opened under another context than it was sealed for does not open, so a
- * sealed secret copied to another row is useless.
+ * sealed secret copied to another row is useless. Seal inside the transaction that stores the value: a rotation of the
+ * key waits for transactions, and for nothing else.
  */
 export type SecretBox = {
-  /** The first four bytes of the key's SHA-256, as hex: names the key without telling anything about it. */
-  readonly keyId: string
   seal(plain: string | Uint8Array, context: string): Buffer
   /** Throws when the key, the context or a single bit of the value is wrong. */
   open(sealed: Uint8Array, context: string): Buffer
 }
 
+/** A box that may know several master keys, as while one takes the place of another. It opens with all, and seals with one. */
+export type KeyRing = SecretBox & {
+  /**
+   * Names the key that seals, without telling anything about it: the first four bytes of its SHA-256, as hex. At first
+   * it is the first key that was given.
+   */
+  readonly keyId: string
+  readonly keyIds: readonly string[]
+  /** Adds keys that it does not know yet. */
+  learn(masterKeys: readonly Uint8Array[]): void
+  /** From now on this one seals. Throws when it is not known. */
+  sealUnder(keyId: string): void
+}
+
 const sealVersion = 1
 
-export const createSecretBox = (masterKey: Uint8Array): SecretBox => {
-  if (masterKey.byteLength !== 32) throw new TypeError('a master key has 32 bytes')
-  const keyIdBytes = sha256(masterKey).subarray(0, 4)
-  const aad = (context: string): Buffer =>
-    Buffer.concat([Buffer.from([sealVersion]), keyIdBytes, Buffer.from(context)])
+/** The id of the key that a value was sealed under; throws when it is none of ours. */
+export const keyIdOf = (sealed: Uint8Array): string => {
+  if (sealed.byteLength < 33 || sealed[0] !== sealVersion) throw new Error('not a sealed value')
+  return Buffer.from(sealed.subarray(1, 5)).toString('hex')
+}
+
+/** How a master key is called, as in `KeyRing.keyId`. */
+export const masterKeyId = (masterKey: Uint8Array): string => sha256(masterKey).toString('hex', 0, 4)
+
+const aad = (keyId: string, context: string): Buffer =>
+  Buffer.concat([Buffer.from([sealVersion]), Buffer.from(keyId, 'hex'), Buffer.from(context)])
+
+export const createSecretBox = (masterKey: Uint8Array, ...others: readonly Uint8Array[]): KeyRing => {
+  const keys = new Map<string, Uint8Array>()
+  const learn = (masterKeys: readonly Uint8Array[]): void => {
+    for (const key of masterKeys) {
+      if (key.byteLength !== 32) throw new TypeError('a master key has 32 bytes')
+      keys.set(masterKeyId(key), key)
+    }
+  }
+  const keyOf = (keyId: string): Uint8Array => {
+    const key = keys.get(keyId)
+    if (key === undefined) throw new Error('sealed under another master key')
+    return key
+  }
+  learn([masterKey, ...others])
+  let current = masterKeyId(masterKey)
   return {
-    keyId: keyIdBytes.toString('hex'),
+    get keyId() {
+      return current
+    },
+    get keyIds() {
+      return [...keys.keys()]
+    },
+    learn,
+    sealUnder(keyId) {
+      keyOf(keyId)
+      current = keyId
+    },
     seal(plain, context) {
       const nonce = randomBytes(12)
-      const cipher = createCipheriv('aes-256-gcm', masterKey, nonce)
-      cipher.setAAD(aad(context))
+      const cipher = createCipheriv('aes-256-gcm', keyOf(current), nonce)
+      cipher.setAAD(aad(current, context))
       const body = Buffer.concat([cipher.update(plain), cipher.final()])
-      return Buffer.concat([Buffer.from([sealVersion]), keyIdBytes, nonce, cipher.getAuthTag(), body])
+      const head = Buffer.concat([Buffer.from([sealVersion]), Buffer.from(current, 'hex')])
+      return Buffer.concat([head, nonce, cipher.getAuthTag(), body])
     },
     open(sealed, context) {
       const bytes = Buffer.from(sealed)
-      if (bytes.byteLength < 33 || bytes[0] !== sealVersion) throw new Error('not a sealed value')
-      if (!bytes.subarray(1, 5).equals(keyIdBytes)) throw new Error('sealed under another master key')
-      const decipher = createDecipheriv('aes-256-gcm', masterKey, bytes.subarray(5, 17))
-      decipher.setAAD(aad(context))
+      const keyId = keyIdOf(bytes)
+      const decipher = createDecipheriv('aes-256-gcm', keyOf(keyId), bytes.subarray(5, 17))
+      decipher.setAAD(aad(keyId, context))
       decipher.setAuthTag(bytes.subarray(17, 33))
       return Buffer.concat([decipher.update(bytes.subarray(33)), decipher.final()])
     },

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.ts'
+import { lockKey } from './live-names.ts'
 import type { MasterDb } from './master.ts'
 
 /** A running process as the others know it. */
@@ -40,11 +41,19 @@ const renewal = `select cluster_id as "clusterId", nodes, whole, target, granted
 
 /**
  * Opens the line: a connection of its own, so that a node busy with sign-ins does not lose its lease for want of one.
- * It connects when it is needed, and again after any failure.
+ * It connects when it is needed, and again after any failure. What the node `says` of itself (see live-names.ts) stands
+ * for as long as the connection, and is brought up to date with each renewal.
  */
-export const openNodeLink = (address: PostgresAddress, node: NodeFacts, leaseMs: number): NodeLink => {
+export const openNodeLink = (
+  address: PostgresAddress,
+  node: NodeFacts,
+  leaseMs: number,
+  says: () => readonly string[] = () => [],
+): NodeLink => {
   let client: pg.Client | undefined
   let sent = 0
+  /** What this connection has said, as shared locks that end with it. */
+  let said: readonly string[] = []
   const connect = async (): Promise<pg.Client> => {
     const fresh = new pg.Client({
       ...clientOptions(address),
@@ -55,6 +64,7 @@ export const openNodeLink = (address: PostgresAddress, node: NodeFacts, leaseMs:
     })
     fresh.on('error', () => {})
     client = fresh
+    said = []
     await fresh.connect()
     return fresh
   }
@@ -68,8 +78,20 @@ export const openNodeLink = (address: PostgresAddress, node: NodeFacts, leaseMs:
       throw error
     }
   }
+  const say = async (): Promise<void> => {
+    const wanted = says()
+    const added = wanted.filter((name) => !said.includes(name)).map(lockKey)
+    const taken = said.filter((name) => !wanted.includes(name)).map(lockKey)
+    if (added.length > 0)
+      await ask('select pg_advisory_lock_shared(key) from unnest($1::bigint[]) key', [added])
+    if (taken.length > 0)
+      await ask('select pg_advisory_unlock_shared(key) from unnest($1::bigint[]) key', [taken])
+    said = wanted
+  }
   return {
-    renew: (claims) => {
+    renew: async (claims) => {
+      if (client === undefined) await connect()
+      await say()
       sent += 1
       const { id, role, version, host, routes } = node
       const claimed = JSON.stringify(Object.fromEntries(claims))

@@ -1,8 +1,7 @@
-import { sql } from 'kysely'
 import pg from 'pg'
-import { sha256 } from '../kernel/crypto.ts'
 import type { Logger } from '../kernel/log.ts'
 import { clientOptions } from '../kernel/postgres-address.ts'
+import { lockKey, whichHeld } from '../master/live-names.ts'
 import type { Master } from '../master/master.ts'
 
 /** Proof that the work called `name` is under way. It ends with `release`, or with this process. */
@@ -13,9 +12,6 @@ export type HeldLock = {
   /** Safe twice. */
   release(): Promise<void>
 }
-
-/** A name's key among Postgres' advisory locks: 64 bits, so that two names never meet by accident. */
-const lockKey = (name: string): string => sha256(`freehold ${name}`).readBigInt64BE().toString()
 
 /** A dead machine is noticed after 25 seconds; a dead process at once, because its socket closes. */
 const keepAlive = '-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3'
@@ -56,18 +52,8 @@ export class LiveLocks {
   }
 
   /** Those of `names` that some process holds right now. */
-  async whichHeld(names: readonly string[]): Promise<Set<string>> {
-    if (names.length === 0) return new Set()
-    const keys = names.map(lockKey)
-    const { rows } = await sql<{ key: string }>`
-      select key::text from unnest(${keys}::bigint[]) key
-       where exists (
-         select from pg_locks
-          where locktype = 'advisory' and objsubid = 1 and granted
-            and database = (select oid from pg_database where datname = current_database())
-            and (classid::bigint << 32) | objid::bigint = key)`.execute(this.#master.db)
-    const held = new Set(rows.map((row) => row.key))
-    return new Set(names.filter((_, index) => held.has(keys[index] ?? '')))
+  whichHeld(names: readonly string[]): Promise<Set<string>> {
+    return whichHeld(this.#master.db, names)
   }
 
   /** Gives up every lock and the connection. Safe twice. */

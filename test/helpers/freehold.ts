@@ -6,7 +6,7 @@ import type { LedgerEntry } from '../../src/http/route-ledger.ts'
 import { loadConfig } from '../../src/kernel/config.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
-import { openService, type Service } from '../../src/service.ts'
+import { type Grounds, openService, type Service } from '../../src/service.ts'
 import { startTestPostgres, type TestPostgres } from './postgres.ts'
 
 type Json = Record<string, unknown>
@@ -194,19 +194,20 @@ const mustBeAtRest = async (service: Service): Promise<void> => {
 }
 
 /**
- * Starts a node on this server, with the master key that all test nodes share, and stops it at the test's end. After
+ * Starts a node on this server, with the master key that all test nodes share unless told otherwise, and stops it at the test's end. After
  * every test it must be at rest: no lease out, nobody waiting, no operation half done.
  */
 export const startNode = async (
   t: Test,
   postgres: TestPostgres,
   env: Record<string, string> = {},
+  masterKey: Grounds['masterKey'] = async () => Buffer.alloc(32, 7),
 ): Promise<Freehold> => {
   const config = loadConfig({ PUBLIC_URL: 'http://localhost:4000', RATE_LIMITS: 'off', ...env })
   const grounds = {
     master: postgres.master,
     provisioner: postgres.provisioner,
-    masterKey: async () => Buffer.alloc(32, 7),
+    masterKey,
   }
   const service = await openService(config, grounds, createLogger('silent'))
   const { app, routes } = await buildApp(service, async () => [])

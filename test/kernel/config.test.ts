@@ -24,6 +24,7 @@ t.test('nothing needs to be set', async (t) => {
     publicUrl: 'http://localhost:4000',
     external: undefined,
     masterKey: undefined,
+    previousMasterKey: undefined,
     accessTokenSeconds: 900,
   })
 })
@@ -95,6 +96,17 @@ const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
   ['PUBLIC_URL', { PUBLIC_URL: 'api.example.com' }, /^PUBLIC_URL must be an address like https/],
   ['JWT_EXPIRATION', { JWT_EXPIRATION: '1' }, /^JWT_EXPIRATION must be a whole number from 30/],
   ['MASTER_KEY', { MASTER_KEY: 'short' }, /^MASTER_KEY must be 32 bytes in base64 or hex/],
+  [
+    'MASTER_KEY_PREVIOUS',
+    { MASTER_KEY: key, MASTER_KEY_PREVIOUS: 'short' },
+    /^MASTER_KEY_PREVIOUS must be 32/,
+  ],
+  ['MASTER_KEY_PREVIOUS alone', { MASTER_KEY_PREVIOUS: key }, /^MASTER_KEY_PREVIOUS is only used with/],
+  [
+    'the same key twice',
+    { MASTER_KEY: key, MASTER_KEY_PREVIOUS: key },
+    /^MASTER_KEY_PREVIOUS must be another/,
+  ],
   ['MASTER_KEY missing', { MASTER_DATABASE_URL: url }, /^MASTER_KEY is required with MASTER_DATABASE_URL/],
   [
     'MASTER_DATABASE_URL',

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { createSecretBox, randomSecret, sameBytes, scramVerifier } from '../../src/kernel/crypto.ts'
+import { createSecretBox, keyIdOf, randomSecret, sameBytes, scramVerifier } from '../../src/kernel/crypto.ts'
 
 const box = createSecretBox(Buffer.alloc(32, 1))
 
@@ -34,6 +34,24 @@ t.test('a changed bit, another context or another key does not open', async (t) 
   t.throws(() => box.open(sealed, 'database:2'))
   t.throws(() => createSecretBox(Buffer.alloc(32, 2)).open(sealed, 'database:1'), /another master key/)
   t.throws(() => box.open(sealed.subarray(0, 20), 'database:1'), /not a sealed value/)
+})
+
+t.test('a box that knows two keys opens with both and seals with one, whichever it is told', async (t) => {
+  const second = createSecretBox(Buffer.alloc(32, 2))
+  const both = createSecretBox(Buffer.alloc(32, 1), Buffer.alloc(32, 2))
+  const sealed = [box, second].map((each) => each.seal('a secret', 'c'))
+  t.strictSame(
+    sealed.map((each) => both.open(each, 'c').toString()),
+    ['a secret', 'a secret'],
+  )
+  t.equal(keyIdOf(both.seal('x', 'c')), box.keyId)
+  both.sealUnder(second.keyId)
+  t.equal(keyIdOf(both.seal('x', 'c')), second.keyId)
+  t.equal(second.open(both.seal('x', 'c'), 'c').toString(), 'x')
+  t.throws(() => both.sealUnder(createSecretBox(Buffer.alloc(32, 3)).keyId), /another master key/)
+  both.learn([Buffer.alloc(32, 3)])
+  t.equal(both.keyIds.length, 3)
+  t.equal(both.keyId, second.keyId, 'to know a key is not to seal with it')
 })
 
 t.test('a master key has 32 bytes', async (t) => {

@@ -1,13 +1,15 @@
 import { sql } from 'kysely'
 import type { Config } from '../../../src/kernel/config.ts'
-import { createSecretBox, type SecretBox } from '../../../src/kernel/crypto.ts'
+import { createSecretBox, type KeyRing, masterKeyId } from '../../../src/kernel/crypto.ts'
 import { OperatorError } from '../../../src/kernel/errors.ts'
-import { isInstalled, openInstallation } from '../../../src/master/installation.ts'
+import { isInstalled, openInstallation, readKeyState } from '../../../src/master/installation.ts'
 import type { MasterDb } from '../../../src/master/master.ts'
 import { readMasterMigrations } from '../../../src/master/migrate-master.ts'
+import { leftUnderOtherKeys } from '../../../src/master/rotate-master-key.ts'
+import { allKeys } from '../../../src/open-master.ts'
 import { probeServer } from '../../../src/tenant-manager/probe-server.ts'
 import type { Grounds } from '../../grounds.ts'
-import { findMasterKey } from '../../installation.ts'
+import { findMasterKeys } from '../../installation.ts'
 import { errorText, plural } from '../../output.ts'
 
 /** One thing that was looked at: how it is, or what is wrong and what repairs it. */
@@ -97,7 +99,33 @@ export const checkMigrations = async (db: MasterDb): Promise<Check> => {
 }
 
 /** What the inspection of tenants and clusters needs. */
-export type Opened = { box: SecretBox; installationId: string }
+export type Opened = { box: KeyRing; installationId: string }
+
+/** Is everything under the key that this installation seals under, and is that the configured one? */
+const lookUnderKeys = async (config: Config, db: MasterDb, box: KeyRing): Promise<Check> => {
+  const name = 'master key'
+  const goOn = 'freehold keys rotate --master-key'
+  const notice = (detail: string): Check => ({ name, status: 'notice', detail, repairable: false })
+  const { from } = await readKeyState(db, box)
+  const left = await leftUnderOtherKeys(db, box.keyId)
+  const tables = left.map(({ table, count }) => `${table} ${count}`).join(', ')
+  if (from !== undefined) {
+    return notice(
+      `is being rotated; still sealed under the previous key: ${tables || 'nothing'}; ${goOn} finishes it`,
+    )
+  }
+  if (left.length > 0) {
+    return bad(
+      name,
+      `does not open all: sealed under another key: ${tables}; ${goOn} with both keys set repairs it`,
+    )
+  }
+  if (config.masterKey !== undefined && masterKeyId(config.masterKey) !== box.keyId) {
+    return notice(`MASTER_KEY is not in use yet, MASTER_KEY_PREVIOUS is; ${goOn} changes over`)
+  }
+  const rest = config.previousMasterKey === undefined ? '' : '; nothing needs MASTER_KEY_PREVIOUS any more'
+  return well(name, `opens what is sealed${rest}`)
+}
 
 /** Was the installation made, and does the master key open what it sealed? */
 export const checkMasterKey = async (
@@ -109,8 +137,8 @@ export const checkMasterKey = async (
       check: bad('installation', 'the master is empty: Freehold never started on it; npm start does', true),
     }
   }
-  const key = await findMasterKey(config)
-  if (key === undefined) {
+  const keys = await findMasterKeys(config)
+  if (keys === undefined) {
     return {
       check: bad(
         'master key',
@@ -119,10 +147,10 @@ export const checkMasterKey = async (
     }
   }
   try {
-    const box = createSecretBox(key)
+    const box = createSecretBox(...allKeys(keys))
     // The row is there, so this only reads.
     const installationId = await openInstallation(db, box)
-    return { check: well('master key', 'opens what is sealed'), opened: { box, installationId } }
+    return { check: await lookUnderKeys(config, db, box), opened: { box, installationId } }
   } catch (error) {
     return { check: bad('master key', whatFailed(error)) }
   }
