@@ -1,15 +1,15 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createConnection, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { newId } from '../../src/kernel/ids.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
 import { migrateMaster } from '../../src/master/migrate-master.ts'
+import { forkApart } from '../helpers/apart.ts'
 import type { StormOrder, StormStats } from './storming-node.ts'
 import { startWorld, until } from './world.ts'
 
@@ -43,7 +43,7 @@ type Node = {
 }
 
 const startNode = async (t: Test, order: Partial<StormOrder> = {}): Promise<Node> => {
-  const child = fork(fileURLToPath(new URL('storming-node.ts', import.meta.url)), { stdio: 'inherit' })
+  const child = forkApart(new URL('storming-node.ts', import.meta.url))
   const exited = once(child, 'exit')
   t.teardown(() => child.kill('SIGKILL'))
   const id = newId()

@@ -16,6 +16,7 @@ import {
 import { readPostmasterFile } from '../../src/embedded-postgres/postmaster-file.ts'
 import { serverProcessesIn } from '../../src/embedded-postgres/processes.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
+import { nodeApart } from '../helpers/apart.ts'
 
 export const isRoot = process.getuid?.() === 0
 export const nobody = 65_534
@@ -77,15 +78,11 @@ export const spawnFreehold = (
   options: EmbeddedPostgresOptions & { uid?: number },
   fixture = ownFixture,
 ): Freehold => {
-  // tap would load its own instruments into every Node it sees started.
-  const child = spawn(
-    '/usr/bin/env',
-    ['-u', 'NODE_OPTIONS', process.execPath, fixture, JSON.stringify({ durable: false, ...options })],
-    {
-      detached: true,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
+  const [program, ...first] = nodeApart
+  const child = spawn(program, [...first, fixture, JSON.stringify({ durable: false, ...options })], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const answer = new Promise<Answer>((resolve) => {
     createInterface({ input: child.stdout }).once('line', (line) => resolve(JSON.parse(line)))

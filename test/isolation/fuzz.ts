@@ -32,7 +32,7 @@ const directRate = 0.2
 /** For so many requests most of them go to the same few tenants, who use as many connections as a node has. */
 const fashionRequests = 150
 const fashionable = 4
-const fashionRate = 0.9
+const fashionRate = 0.95
 
 const counters = ['opens', 'openFailures', 'steals', 'retries', 'cancels', 'spoiled', 'mismatches'] as const
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startTestPostgres } from '../helpers/postgres.ts'
 import { seedOfRun } from '../helpers/random.ts'
-import { fuzzPlanted } from './planted.ts'
+import { fuzzPlanted } from './fuzz-apart.ts'
 import { plants } from './plants.ts'
 import { makeWorld, restoreWorld } from './world.ts'
 

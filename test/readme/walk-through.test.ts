@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { nodeApart } from '../helpers/apart.ts'
+import { compileCache } from '../helpers/compile-cache.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -29,9 +31,16 @@ type Running = { address: string; stop: () => Promise<number | null> }
 
 /** Starts the real process on a new data folder and a free port. No `.env` is near: it runs in that folder. */
 const startFreehold = async (dataDir: string): Promise<Running> => {
-  const child = spawn(process.execPath, [join(root, 'src/main.ts')], {
+  const [program, ...first] = nodeApart
+  const child = spawn(program, [...first, join(root, 'src/main.ts')], {
     cwd: dataDir,
-    env: { PATH: process.env.PATH, DATA_DIR: join(dataDir, 'data'), PORT: '0', LOG_LEVEL: 'warn' },
+    env: {
+      PATH: process.env.PATH,
+      ...compileCache,
+      DATA_DIR: join(dataDir, 'data'),
+      PORT: '0',
+      LOG_LEVEL: 'warn',
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const text = textOf(child)

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { nodeApart } from '../helpers/apart.ts'
 import { compileCache } from '../helpers/compile-cache.ts'
 
 const program = fileURLToPath(new URL('../../scripts/freehold.ts', import.meta.url))
@@ -17,14 +18,11 @@ export const consultDoctor = async (
   env: Record<string, string>,
   ...flags: string[]
 ): Promise<Diagnosis> => {
-  const child = spawn(
-    '/usr/bin/env',
-    ['-u', 'NODE_OPTIONS', process.execPath, program, 'doctor', '--json', ...flags],
-    {
-      env: { PATH: process.env.PATH, ...compileCache, DATA_DIR: dataDir, ...env },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
+  const [node, ...first] = nodeApart
+  const child = spawn(node, [...first, program, 'doctor', '--json', ...flags], {
+    env: { PATH: process.env.PATH, ...compileCache, DATA_DIR: dataDir, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
   const report = JSON.parse(await text(child.stdout))
   const problems = report.findings.filter(({ severity }: { severity: string }) => severity === 'problem')

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { nodeApart } from '../helpers/apart.ts'
 import { compileCache } from '../helpers/compile-cache.ts'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
@@ -65,8 +66,8 @@ export type StartOptions = { cwd?: string; env?: Record<string, string> }
  */
 export const startFreehold = (t: Test, dataDir: string | undefined, options: StartOptions = {}): Freehold => {
   const { cwd = '/', env = {} } = options
-  // tap would load its own instruments into every Node it sees started.
-  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, main], {
+  const [program, ...first] = nodeApart
+  const child = spawn(program, [...first, main], {
     cwd,
     env: {
       PATH: process.env.PATH,

@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import type { Test } from 'tap'
+import { nodeApart } from '../helpers/apart.ts'
 import { connectTo, startTestPostgres } from '../helpers/postgres.ts'
 import { seedOfRun } from '../helpers/random.ts'
 import { type Landlord, startLandlord } from '../helpers/tenant-manager.ts'
@@ -26,9 +27,11 @@ export type CrashSite = Landlord & {
   nothingIsLeft(t: Test): Promise<void>
 }
 
+const [program, ...first] = nodeApart
+
 /** Runs a node until it kills itself or is done; returns the number of statements of a node that lived. */
 const runNode = async (orders: Orders): Promise<number | undefined> => {
-  const node = spawn(process.execPath, [fileURLToPath(new URL('doomed-node.ts', import.meta.url))], {
+  const node = spawn(program, [...first, fileURLToPath(new URL('doomed-node.ts', import.meta.url))], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   node.stdin.end(JSON.stringify(orders))

@@ -1,8 +1,7 @@
-import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
 import t from 'tap'
+import { forkApart } from '../../helpers/apart.ts'
 import { type Answer, startNode } from '../../helpers/freehold.ts'
 import { startTestPostgres } from '../../helpers/postgres.ts'
 
@@ -43,7 +42,7 @@ t.test('64 at once on two nodes, round after round: one successor each, no fork'
 
 t.test('a node killed after its commit and before its answer: the old token gets the lost one', async (t) => {
   const { refreshToken } = await signUp()
-  const child = fork(fileURLToPath(new URL('dying-node.ts', import.meta.url)))
+  const child = forkApart(new URL('dying-node.ts', import.meta.url))
   t.teardown(() => child.kill('SIGKILL'))
   const ready = once(child, 'message')
   child.send({ master: postgres.master, provisioner: postgres.provisioner })
