@@ -37,7 +37,8 @@ const tokensOf = (deps: ControlDeps, issued: IssuedSession) => ({
   expiresIn: deps.accessTokenSeconds,
 })
 
-const sessionAnswer = async (deps: ControlDeps, { person, issued, tenants, chosen }: SignedIn) => ({
+/** The answer of every way of signing in. */
+export const sessionAnswer = async (deps: ControlDeps, { person, issued, tenants, chosen }: SignedIn) => ({
   user: toUserView(person),
   ...(await placeIn(deps, person.id, chosen)),
   tenants: tenants.map(toTenantChoice),
