@@ -1,7 +1,11 @@
+import cookie from '@fastify/cookie'
 import { accountRoutes } from './control/auth/account-routes.ts'
 import { linkPages } from './control/auth/link-pages.ts'
 import { authRoutes } from './control/auth/routes.ts'
 import type { ControlDeps } from './control/control-deps.ts'
+import { providerRoutes } from './control/identities/provider-routes.ts'
+import { identityRoutes } from './control/identities/routes.ts'
+import { createTravellers } from './control/identities/travellers.ts'
 import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
@@ -24,6 +28,7 @@ import { collectRouterMetrics } from './http/router-metrics.ts'
 import { securityHeaders } from './http/security-headers.ts'
 import { createServer } from './http/server.ts'
 import { isAppError } from './kernel/errors.ts'
+import { createProvider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
 import { readSettings } from './tenant/settings/queries.ts'
@@ -76,6 +81,7 @@ export const buildApp = async (
   const metrics = registerMetrics(app, (registry) =>
     collectRouterMetrics(registry, () => router.stats(), service.budgets),
   )
+  await app.register(cookie)
   await registerOpenApi(app, { version, publicUrl: config.publicUrl, cookie: cookies.accessName })
 
   const control: ControlDeps = {
@@ -96,6 +102,13 @@ export const buildApp = async (
     manager: service.manager,
     readSettings: settingsReader(service),
   }
+  const providers = {
+    ...control,
+    providers: config.signInProviders.map(createProvider),
+    travellers: createTravellers(service.box, clock),
+    returnOrigins: config.returnOrigins,
+    signUp: config.signUp,
+  }
   // Public
   statusRoutes(app, { version, checkReady, metrics, metricsToken: config.metricsToken, keys })
   documentationRoutes(app)
@@ -104,6 +117,8 @@ export const buildApp = async (
   accountRoutes(app, control)
   tokenRoute(app, control)
   linkPages(app)
+  providerRoutes(app, providers)
+  identityRoutes(app, providers)
   tenantRoutes(app, control)
   // Tenant
   projectRoutes(app)

@@ -5,26 +5,45 @@ import type { MasterDb, MasterTransaction } from '../master/master.ts'
 import { opaqueTokenHash } from './opaque-tokens.ts'
 
 /** What a link in a mail is good for. */
-export type Purpose = 'sign_up' | 'verify_email' | 'reset_password'
+export type Purpose = 'sign_up' | 'verify_email' | 'reset_password' | 'link_identity'
 
 /** Two purposes share a prefix because one page takes both: it proves an address, with an account or before there is one. */
 const prefixes: Record<Purpose, string> = {
   sign_up: 'fhv_',
   verify_email: 'fhv_',
   reset_password: 'fhp_',
+  link_identity: 'fhi_',
 }
 
 /** OWASP Forgot Password Cheat Sheet: short for what opens an account, a day for what only proves an address. */
-const lifetimeHours: Record<Purpose, number> = { sign_up: 24, verify_email: 24, reset_password: 1 }
+const lifetimeHours: Record<Purpose, number> = {
+  sign_up: 24,
+  verify_email: 24,
+  reset_password: 1,
+  link_identity: 1,
+}
 
 /** What somebody who signs up wants to be; the account is made when their address is proved. */
 export type PendingRegistration = { passwordHash: string; firstName: string; lastName: string | null }
 
+/** Who somebody is at a provider: the two together, and nothing else, name them. */
+export type ProviderSubject = { issuer: string; subject: string }
+
 type Owner =
   | { purpose: 'sign_up'; email: string; registration: PendingRegistration }
   | { purpose: 'verify_email' | 'reset_password'; email: string; personId: string }
+  | { purpose: 'link_identity'; email: string; personId: string; identity: ProviderSubject }
 
-const columns = ['id', 'purpose', 'email', 'person_id', 'registration', 'contested', 'expires_at'] as const
+const columns = [
+  'id',
+  'purpose',
+  'email',
+  'person_id',
+  'registration',
+  'identity',
+  'contested',
+  'expires_at',
+] as const
 
 /**
  * Makes a token of 256 random bits that is good once, and answers it; only its SHA-256 is kept. It takes the place of an
@@ -42,6 +61,7 @@ export const createMailedToken = async (
     token_hash: hash,
     person_id: owner.purpose === 'sign_up' ? null : owner.personId,
     registration: owner.purpose === 'sign_up' ? owner.registration : null,
+    identity: owner.purpose === 'link_identity' ? owner.identity : null,
     created_at: sql<Date>`now()`,
     expires_at: sql<Date>`now() + make_interval(hours => ${hours})`,
   }

@@ -4,6 +4,7 @@ import { OperatorError } from './errors.ts'
 import { type LogLevel, logLevels } from './log.ts'
 import { readOrigins } from './origins.ts'
 import { type PostgresAddress, parsePostgresUrl } from './postgres-address.ts'
+import { readSignInProviders, type SignInProvider } from './sign-in-providers.ts'
 import { parseSmtpUrl, type SmtpAddress } from './smtp-address.ts'
 
 /** Everything that the environment decides, read once at start, checked and frozen. Passed by hand from `main`. */
@@ -28,6 +29,10 @@ export type Config = Readonly<{
   signUp: 'open' | 'invited' | 'closed'
   /** Whether an address must be proved before there is an account, or may be proved later. */
   verifyEmail: 'before' | 'after'
+  /** Other providers that people may sign in with. */
+  signInProviders: readonly SignInProvider[]
+  /** Origins besides `publicUrl` that people may be sent back to after that. */
+  returnOrigins: readonly string[]
   /** False only for load tests, on loopback. */
   rateLimits: boolean
   /** Origins besides `publicUrl` whose pages may read answers and send credentials; none unless configured. */
@@ -202,6 +207,8 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     accessTokenSeconds: read('JWT_EXPIRATION', integer(30, 86_400), 900),
     signUp: read('SIGN_UP', oneOf('open', 'invited', 'closed'), 'open'),
     verifyEmail: read('VERIFY_EMAIL', oneOf('before', 'after'), embedded ? 'after' : 'before'),
+    signInProviders: readSignInProviders(env, mistakes),
+    returnOrigins: read('RETURN_ORIGINS', readOrigins, Object.freeze([])),
     rateLimits: read('RATE_LIMITS', oneOf('on', 'off'), 'on') === 'on',
     corsOrigins: read('CORS_ORIGINS', readOrigins, Object.freeze([])),
     trustedProxies: read('TRUSTED_PROXIES', networks, Object.freeze([])),

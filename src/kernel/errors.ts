@@ -30,6 +30,7 @@ export const errorCatalogue = {
   internal: { status: 500, title: 'Something went wrong on our side' },
   overloaded: { status: 503, title: 'The service is busy' },
   database_unavailable: { status: 503, title: 'The database cannot be reached' },
+  provider_unavailable: { status: 503, title: 'The sign-in provider cannot be reached' },
   tenant_moving: { status: 503, title: 'The tenant is being moved' },
 } as const
 

@@ -11,6 +11,9 @@ export type Letter =
   | { kind: 'invitation'; link: string; tenant: string; inviter: string }
   | { kind: 'new-device'; where: Whereabouts; link: string }
   | { kind: 'password-changed'; where: Whereabouts; link: string }
+  | { kind: 'link-identity'; provider: string; link: string }
+  | { kind: 'identity-linked'; provider: string; where: Whereabouts; link: string }
+  | { kind: 'identity-removed'; provider: string; where: Whereabouts; link: string }
   | { kind: 'token-reused'; where: Whereabouts; link: string }
 
 /** A letter before it is text or HTML. */
@@ -110,6 +113,30 @@ const composers: Composers = {
     aboutAccount(
       'Your password was changed',
       'The password of your account was changed, and everybody else was signed out.',
+      where,
+      link,
+    ),
+  'link-identity': ({ provider, link }) => ({
+    subject: `Connect ${provider} to your account?`,
+    paragraphs: [
+      `Somebody, hopefully you, wants to sign in with ${provider}. An account with this email address is here already.`,
+      `If it was you, connect the two; then you can sign in with ${provider}. If nobody has confirmed this address here before, the account's old password stops working and everybody is signed out.`,
+      'The link works once, for one hour.',
+    ],
+    action: { label: `Connect ${provider}`, link },
+    closing: notYou,
+  }),
+  'identity-linked': ({ provider, where, link }) =>
+    aboutAccount(
+      `${provider} was connected to your account`,
+      `Your account can now be signed in to with ${provider}.`,
+      where,
+      link,
+    ),
+  'identity-removed': ({ provider, where, link }) =>
+    aboutAccount(
+      `${provider} was disconnected from your account`,
+      `Your account can no longer be signed in to with ${provider}.`,
       where,
       link,
     ),

@@ -44,6 +44,16 @@ export type DatabasesTable = {
   updated_at: Generated<Date>
 }
 
+export type IdentitiesTable = {
+  id: string
+  person_id: string
+  issuer: string
+  subject: string
+  email: string | null
+  created_at: Generated<Date>
+  last_used_at: Date | null
+}
+
 export type InstallationTable = {
   only_row: Generated<boolean>
   id: string
@@ -61,7 +71,7 @@ export type KnownDevicesTable = {
 
 export type MailedTokensTable = {
   id: string
-  purpose: 'sign_up' | 'verify_email' | 'reset_password'
+  purpose: 'sign_up' | 'verify_email' | 'reset_password' | 'link_identity'
   token_hash: Buffer
   email: string
   person_id: string | null
@@ -69,6 +79,7 @@ export type MailedTokensTable = {
   contested: Generated<boolean>
   created_at: Generated<Date>
   expires_at: Date
+  identity: Record<string, unknown> | null
 }
 
 export type MembershipsTable = {
@@ -209,6 +220,13 @@ export type SessionsTable = {
   csrf_hash: Buffer | null
 }
 
+export type SignInCodesTable = {
+  code_hash: Buffer
+  identity_id: string
+  challenge: Buffer | null
+  expires_at: Date
+}
+
 export type SigningKeysTable = {
   id: string
   algorithm: 'EdDSA'
@@ -217,6 +235,11 @@ export type SigningKeysTable = {
   created_at: Generated<Date>
   retired_at: Date | null
   signs_from: Generated<Date>
+}
+
+export type SpentSignInsTable = {
+  state_hash: Buffer
+  expires_at: Date
 }
 
 export type SystemUserSecretsTable = {
@@ -253,6 +276,7 @@ export type MasterTables = {
   audit_log: AuditLogTable
   clusters: ClustersTable
   databases: DatabasesTable
+  identities: IdentitiesTable
   installation: InstallationTable
   known_devices: KnownDevicesTable
   mailed_tokens: MailedTokensTable
@@ -269,7 +293,9 @@ export type MasterTables = {
   roles: RolesTable
   sealed_payloads: SealedPayloadsTable
   sessions: SessionsTable
+  sign_in_codes: SignInCodesTable
   signing_keys: SigningKeysTable
+  spent_sign_ins: SpentSignInsTable
   system_user_secrets: SystemUserSecretsTable
   system_users: SystemUsersTable
   tenants: TenantsTable

@@ -12,9 +12,13 @@ export const doors: Record<string, Door> = {
   queue: { to: ['kernel'], typesOf: ['master'] },
   access: { to: ['kernel', 'master'] },
   mail: { to: ['kernel'] },
+  oidc: { to: ['kernel'] },
   http: { to: ['kernel', 'access'], typesOf: ['connection-router'] },
   'tenant-manager': { to: ['kernel', 'master', 'migrator', 'connection-router', 'queue'] },
-  control: { to: ['kernel', 'master', 'access', 'http', 'queue', 'tenant-manager'], typesOf: ['mail'] },
+  control: {
+    to: ['kernel', 'master', 'access', 'http', 'queue', 'tenant-manager'],
+    typesOf: ['mail', 'oidc'],
+  },
   tenant: { to: ['kernel', 'access', 'http', 'queue'], typesOf: ['connection-router'] },
   scripts: {
     to: ['kernel', 'migrator', 'master', 'access', 'tenant-manager', 'queue', 'embedded-postgres', 'entry'],
@@ -30,6 +34,7 @@ export const packageRooms: Record<string, readonly string[]> = {
   umzug: ['migrator'],
   argon2: ['access'],
   nodemailer: ['mail'],
+  'openid-client': ['oidc'],
   'graphile-worker': ['queue', 'entry'],
   fastify: ['http', 'control', 'tenant'],
   'prom-client': ['http'],

@@ -81,10 +81,45 @@ t.test('an address is proved before there is an account, except on a server of o
   t.equal(loadConfig({ VERIFY_EMAIL: 'before' }).verifyEmail, 'before')
 })
 
+t.test('providers to sign in with are told by their variables', async (t) => {
+  const google = { OIDC_GOOGLE_CLIENT_ID: 'id', OIDC_GOOGLE_CLIENT_SECRET: 'secret' }
+  const my = {
+    OIDC_MY_IDP_ISSUER: 'http://127.0.0.1:9/x',
+    OIDC_MY_IDP_CLIENT_ID: 'i',
+    OIDC_MY_IDP_CLIENT_SECRET: 's',
+  }
+  t.strictSame(
+    loadConfig({ ...google, ...my, OIDC_MY_IDP_LABEL: 'Mine', OIDC_OTHER_LABEL: 'x' }).signInProviders,
+    [
+      {
+        name: 'google',
+        label: 'Google',
+        issuer: 'https://accounts.google.com',
+        clientId: 'id',
+        clientSecret: 'secret',
+      },
+      { name: 'my-idp', label: 'Mine', issuer: 'http://127.0.0.1:9/x', clientId: 'i', clientSecret: 's' },
+    ],
+  )
+  t.strictSame(loadConfig({}).signInProviders, [])
+  t.strictSame(loadConfig({ RETURN_ORIGINS: 'https://a.example, http://localhost:3000' }).returnOrigins, [
+    'https://a.example',
+    'http://localhost:3000',
+  ])
+})
+
 t.test('mails come from an address, with a name or without', async (t) => {
   const from = (text: string) => loadConfig({ MAIL_FROM: text }).mailFrom
   t.strictSame(from('No-Reply@Acme.example'), { name: '', address: 'no-reply@acme.example' })
   t.strictSame(from('Acme, Inc. <hi@acme.example>'), { name: 'Acme, Inc.', address: 'hi@acme.example' })
+})
+
+/** A provider of this name that is set up, but for `change`. */
+const idp = (change: Record<string, string>, name = 'X'): Record<string, string> => ({
+  [`OIDC_${name}_ISSUER`]: 'https://idp.example',
+  [`OIDC_${name}_CLIENT_ID`]: 'id',
+  [`OIDC_${name}_CLIENT_SECRET`]: 'secret',
+  ...change,
 })
 
 const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
@@ -130,6 +165,28 @@ const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
   ['MAIL_FROM', { MAIL_FROM: 'Acme <acme>' }, /^MAIL_FROM must be an email address, or one like/],
   ['MAIL_FROM with a line break', { MAIL_FROM: 'A\nBcc: x@y.example <a@b.example>' }, /^MAIL_FROM must be/],
   ['MAIL_FROM missing', { SMTP_URL: 'smtps://mail.example.com' }, /^MAIL_FROM is required with SMTP_URL/],
+  [
+    'OIDC_GOOGLE_CLIENT_SECRET missing',
+    { OIDC_GOOGLE_CLIENT_ID: 'id' },
+    /^OIDC_GOOGLE_CLIENT_SECRET is required with the other variables of this provider$/,
+  ],
+  ['OIDC_X_ISSUER missing', idp({ OIDC_X_ISSUER: '' }), /^OIDC_X_ISSUER is required/],
+  [
+    'OIDC_X_ISSUER without TLS',
+    idp({ OIDC_X_ISSUER: 'http://idp.example' }),
+    /^OIDC_X_ISSUER must be an address/,
+  ],
+  [
+    'OIDC_X_ISSUER with a query',
+    idp({ OIDC_X_ISSUER: 'https://idp.example/?' }),
+    /^OIDC_X_ISSUER must be an address/,
+  ],
+  ['OIDC_X_ISSUER with a login', idp({ OIDC_X_ISSUER: 'https://a:b@idp.example' }), /^OIDC_X_ISSUER must be/],
+  ['OIDC_X_LABEL', idp({ OIDC_X_LABEL: '<b>' }), /^OIDC_X_LABEL must be a name/],
+  ['OIDC_TOKEN', idp({}, 'TOKEN'), /^OIDC_TOKEN_ISSUER cannot be used: \/auth\/token is taken/],
+  ['two names of one issuer', { ...idp({}), ...idp({}, 'Y') }, /^OIDC_Y_ISSUER is the issuer of x already/],
+  ['RETURN_ORIGINS', { RETURN_ORIGINS: 'https://a.example/path' }, /^RETURN_ORIGINS must be origins like/],
+  ['RETURN_ORIGINS of all', { RETURN_ORIGINS: '*' }, /^RETURN_ORIGINS must be origins like/],
   ['RATE_LIMITS', { RATE_LIMITS: 'no' }, /^RATE_LIMITS must be one of on, off$/],
   [
     'RATE_LIMITS off for all',

@@ -17,12 +17,19 @@ import { verifyEmailOf } from './queries.ts'
 export const deadLink = (): AppError =>
   new AppError('gone', 'This link was used already, has expired or was replaced; ask for a new one.')
 
+const failures: Record<Purpose, string> = {
+  sign_up: 'email.verify_failed',
+  verify_email: 'email.verify_failed',
+  reset_password: 'password.reset_failed',
+  link_identity: 'identity.link_failed',
+}
+
 /** Notes that somebody came with a link that is good for nothing (any more). */
 export const auditDeadLink = (deps: ControlDeps, purpose: Purpose, caller: Caller): Promise<void> =>
   deps.db.transaction().execute((trx) =>
     writeMasterAudit(trx, {
       actor: { kind: 'nobody', id: null },
-      action: purpose === 'reset_password' ? 'password.reset_failed' : 'email.verify_failed',
+      action: failures[purpose],
       entity: { type: 'person', id: null },
       caller,
     }),

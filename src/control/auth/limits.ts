@@ -10,6 +10,8 @@ export const addressLimits = {
   signUp: { name: 'sign-up', burst: 20, everySeconds: 60 },
   mails: { name: 'mails', burst: 20, everySeconds: 60 },
   links: { name: 'links', burst: 30, everySeconds: 10 },
+  /** Going to another provider and coming back. */
+  providers: { name: 'providers', burst: 60, everySeconds: 5 },
   /** A refresh token can't be guessed; this only bounds the work. */
   refresh: { name: 'refresh', burst: 300, everySeconds: 0.2 },
 } as const satisfies Record<string, Limit>

@@ -53,6 +53,13 @@ const forms: Record<keyof typeof pages, Form> = {
     button: 'Send the link',
     done: 'A mail is on its way.',
   },
+  confirmIdentity: {
+    title: 'Connect your account',
+    says: 'Only if it was you who wanted to sign in this way.',
+    field: '',
+    button: 'Connect',
+    done: 'The two are connected. Sign in that way again.',
+  },
 }
 
 const toPage = ({ title, says, field, button, done, more = done }: Form): string =>

@@ -3,6 +3,7 @@ export const pages = {
   verifyEmail: '/auth/email/verify',
   resetPassword: '/auth/password/reset',
   forgotPassword: '/auth/password/forgot',
+  confirmIdentity: '/auth/identities/confirm',
 } as const
 
 /**

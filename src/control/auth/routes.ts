@@ -33,7 +33,8 @@ import { register, requestSignUp } from './sign-up.ts'
 
 const tags = ['Account']
 
-const sessionAnswer = async (
+/** The answer of every way of signing in. */
+export const sessionAnswer = async (
   deps: ControlDeps,
   reply: FastifyReply,
   { person, issued, tenants, chosen }: SignedIn,

@@ -1,0 +1,48 @@
+import { randomSecret, sameBytes } from '../../kernel/crypto.ts'
+import type { Binding } from '../../oidc/provider.ts'
+import type { Travellers } from './travellers.ts'
+
+/** So long, in seconds, somebody may take at the provider. */
+export const flowSeconds = 600
+
+/** What a sign-in is for: whom to send back where, and whose account to connect. */
+export type Purpose = {
+  provider: string
+  /** Null: whoever comes back gets the session as the answer itself. */
+  returnTo: string | null
+  /** Base64url; see spendSignInCode. */
+  challenge: string | null
+  /** Set when a signed-in person connects an identity: the session that must finish it. */
+  link: { personId: string; sessionId: string } | null
+}
+
+/** A sign-in under way. It travels in a cookie, sealed, so that it can only come back with the browser that began it. */
+export type Flow = Purpose & Binding & { expiresAt: number }
+
+/** A new sign-in and the cookie that carries it. */
+export const beginFlow = (travellers: Travellers, purpose: Purpose): { binding: Binding; cookie: string } => {
+  const binding = { state: `fhs_${randomSecret()}`, nonce: randomSecret(), verifier: randomSecret() }
+  return { binding, cookie: travellers.send('sign-in', { ...purpose, ...binding }, flowSeconds) }
+}
+
+/** The sign-in that this cookie carries, if it was begun with this provider and this state. */
+export const readFlow = (
+  travellers: Travellers,
+  cookie: string | undefined,
+  expected: { provider: string; state: string | undefined },
+): Flow | undefined => {
+  const flow = travellers.receive('sign-in', cookie ?? '') as Flow | undefined
+  if (flow === undefined || expected.state === undefined || flow.provider !== expected.provider)
+    return undefined
+  return sameBytes(Buffer.from(flow.state), Buffer.from(expected.state)) ? flow : undefined
+}
+
+/** Over TLS no other host, not even a subdomain, can set or read a cookie of this name. */
+export const flowCookie = (publicUrl: string) => {
+  const secure = publicUrl.startsWith('https:')
+  return {
+    name: secure ? '__Host-freehold_sign_in' : 'freehold_sign_in',
+    // Lax: the provider sends the browser back from another site.
+    options: { path: '/', httpOnly: true, sameSite: 'lax', secure, maxAge: flowSeconds },
+  } as const
+}
