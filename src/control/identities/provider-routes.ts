@@ -147,7 +147,8 @@ const exchangeRoute = (app: App, deps: ProviderDeps): void => {
         response: answers({ 200: SessionView }),
       },
     },
-    async (request, reply) => sessionAnswer(deps, reply, await exchange(deps, request.body, callerOf(request))),
+    async (request, reply) =>
+      sessionAnswer(deps, reply, await exchange(deps, request.body, callerOf(request))),
   )
 }
 
