@@ -16,9 +16,15 @@ export const scratchPrefix = 'postgres.new-'
  */
 const patience = { fast: 60, orphans: 5, immediate: 10 }
 
-const waitUntilGone = async (folder: string, pid: number | undefined, seconds: number): Promise<boolean> => {
+/** Waits until none of the server's processes is left for which `counts` holds; false when that takes too long. */
+const waitUntilGone = async (
+  folder: string,
+  pid: number | undefined,
+  seconds: number,
+  counts: (pid: number) => boolean = () => true,
+): Promise<boolean> => {
   for (const end = Date.now() + seconds * 1000; ; await sleep(20)) {
-    if ((await serverProcessesIn(folder, pid)).length === 0) return true
+    if (!(await serverProcessesIn(folder, pid)).some(counts)) return true
     if (Date.now() > end) return false
   }
 }
@@ -39,13 +45,15 @@ const isAlive = (pid: number): boolean => {
 export const stopLeftOverServer = async (dataFolder: string, programs: Programs): Promise<void> => {
   const left = (await readPostmasterFile(dataFolder))?.pid
   const found = await serverProcessesIn(dataFolder, left)
-  if (found.length > 0) {
-    const leader = found.find((pid) => pid === left)
-    for (const pid of leader === undefined ? found : [leader]) await signalServer(programs, pid, 'SIGINT')
-    if (!(await waitUntilGone(dataFolder, left, leader === undefined ? patience.orphans : patience.fast))) {
-      await stopAtOnce(dataFolder, left, programs)
-    }
+  if (left !== undefined && found.includes(left)) {
+    await signalServer(programs, left, 'SIGINT')
+    await waitUntilGone(dataFolder, left, patience.fast, (pid) => pid === left)
   }
+  // A postmaster takes its backends with it, unless it was being killed just as we looked.
+  const orphans = (await serverProcessesIn(dataFolder, left)).filter((pid) => pid !== left)
+  for (const pid of orphans) await signalServer(programs, pid, 'SIGINT')
+  if (found.length > 0 && !(await waitUntilGone(dataFolder, left, patience.orphans)))
+    await stopAtOnce(dataFolder, left, programs)
   // PostgreSQL replaces a dead server's file itself, unless it is empty or its pid now belongs to another process.
   if (left === undefined || isAlive(left)) await unlessMissing(unlink(postmasterFile(dataFolder)))
 }
