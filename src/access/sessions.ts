@@ -156,6 +156,22 @@ const issued = (
   csrfToken: session.csrf_hash === null ? null : deriveCsrfToken(secretOf(box, session), session.id),
 })
 
+/** Whose session in cookies this refresh token is of, spent or not; undefined when it is of none. */
+export const findCookieSession = async (
+  db: MasterDb,
+  token: string,
+): Promise<{ sessionId: string; personId: string } | undefined> => {
+  const hash = refreshTokenHash(token)
+  if (hash === undefined) return undefined
+  return db
+    .selectFrom('refresh_tokens')
+    .innerJoin('sessions', 'sessions.id', 'refresh_tokens.session_id')
+    .select(['sessions.id as sessionId', 'sessions.person_id as personId'])
+    .where('refresh_tokens.token_hash', '=', hash)
+    .where('sessions.csrf_hash', 'is not', null)
+    .executeTakeFirst()
+}
+
 /** The CSRF token of a session in cookies, given again; null for other sessions. */
 export const readCsrfToken = async (
   db: MasterDb,

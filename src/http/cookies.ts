@@ -8,8 +8,8 @@ export type SessionCookies = {
   readonly accessName: string
   /** The access token; undefined when there is none. Throws `unauthenticated` when there are two, `token_expired` when only a refresh helps. */
   accessTokenOf(header: string): string | undefined
-  /** The refresh token; throws `unauthenticated` when there is none, or two. */
-  refreshTokenOf(request: FastifyRequest): string
+  /** The refresh token; undefined when there is none. Throws `unauthenticated` when there are two. */
+  refreshTokenOf(request: FastifyRequest): string | undefined
   give(reply: FastifyReply, tokens: { access: Lasting; refresh: Lasting }): void
   /** Takes both cookies back. */
   clear(reply: FastifyReply): void
@@ -61,11 +61,7 @@ export const createSessionCookies = (publicUrl: string): SessionCookies => {
       }
       return token
     },
-    refreshTokenOf: ({ headers }) => {
-      const token = readCookie(headers.cookie ?? '', refreshName)
-      if (token !== undefined) return token
-      throw new AppError('unauthenticated', 'There is no cookie with a refresh token; sign in again.')
-    },
+    refreshTokenOf: ({ headers }) => readCookie(headers.cookie ?? '', refreshName),
     give: (reply, { access, refresh }) => {
       set(reply, accessName, access)
       set(reply, refreshName, refresh)

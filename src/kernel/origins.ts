@@ -11,7 +11,7 @@ export const readOrigins = (text: string): readonly string[] =>
   Object.freeze(
     text.split(',').map((part) => {
       const url = URL.parse(part.trim())
-      if (url === null || url.origin !== part.trim() || !isSafeAddress(url)) {
+      if (url === null || url.origin !== part.trim() || /\*/.test(url.host) || !isSafeAddress(url)) {
         throw new Error(
           'must be origins like https://app.example.com, separated by commas; http only on this machine itself',
         )

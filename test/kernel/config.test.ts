@@ -122,6 +122,12 @@ const idp = (change: Record<string, string>, name = 'X'): Record<string, string>
   ...change,
 })
 
+t.test('origins are taken as they are spelled, and there are none unless named', async (t) => {
+  t.strictSame(loadConfig({}).corsOrigins, [])
+  const list = 'https://app.example.com, http://localhost:5173,https://x.example:8443'
+  t.strictSame(loadConfig({ CORS_ORIGINS: list }).corsOrigins, list.split(/, ?/))
+})
+
 const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
   ['PORT', { PORT: '70000' }, /^PORT must be a whole number from 0 to 65535$/],
   ['PORT text', { PORT: '4e3' }, /^PORT must be/],
@@ -195,6 +201,20 @@ const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
   ],
   ['TRUSTED_PROXIES', { TRUSTED_PROXIES: '10.0.0.0/8, everybody' }, /^TRUSTED_PROXIES must be addresses/],
   ['TRUSTED_PROXIES of all', { TRUSTED_PROXIES: '0.0.0.0/0' }, /^TRUSTED_PROXIES must be addresses/],
+  ...[
+    ...['*', 'null', 'app.example.com', 'https://app.example.com/', 'https://APP.example.com'],
+    ...[
+      'https://*.example.com',
+      'http://app.example.com',
+      'https://a.example;https://b.example',
+      'ftp://a.example',
+    ],
+    ...['https://me@app.example.com', 'https://app.example.com:443', 'https://a.example,'],
+  ].map((text): (typeof wrong)[number] => [
+    `CORS_ORIGINS ${text}`,
+    { CORS_ORIGINS: text },
+    /^CORS_ORIGINS must be origins like https/,
+  ]),
   ['METRICS_TOKEN', { METRICS_TOKEN: 'short' }, /^METRICS_TOKEN must have at least 16/],
   ['CONNECTION_BUDGET', { CONNECTION_BUDGET: '1' }, /^CONNECTION_BUDGET must be/],
   ['SPARE_DATABASES', { SPARE_DATABASES: '-1' }, /^SPARE_DATABASES must be/],

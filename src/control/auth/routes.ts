@@ -1,4 +1,4 @@
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { readCsrfToken } from '../../access/sessions.ts'
 import { accountRoute, publicRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
@@ -10,7 +10,7 @@ import { findMyTenant, listMyTenants } from '../../master/memberships.ts'
 import { findPerson } from '../../master/people.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { toTenantChoice } from '../tenants/tenant-view.ts'
-import { deliverTokens, presentedRefreshToken, wantedMode } from './deliver-tokens.ts'
+import { deliverTokens, endReplacedSession, presentedRefreshToken, wantedMode } from './deliver-tokens.ts'
 import { addressLimits } from './limits.ts'
 import { findEnterableTenant, nowhere, placeIn } from './place.ts'
 import { findSession } from './queries.ts'
@@ -36,14 +36,19 @@ const tags = ['Account']
 /** The answer of every way of signing in. */
 export const sessionAnswer = async (
   deps: ControlDeps,
+  request: FastifyRequest,
   reply: FastifyReply,
   { person, issued, tenants, chosen }: SignedIn,
-) => ({
-  user: toUserView(person),
-  ...(await placeIn(deps, person.id, chosen)),
-  tenants: tenants.map(toTenantChoice),
-  ...deliverTokens(deps, reply, issued),
-})
+) => {
+  const place = await placeIn(deps, person.id, chosen)
+  await endReplacedSession(deps, request, issued)
+  return {
+    user: toUserView(person),
+    ...place,
+    tenants: tenants.map(toTenantChoice),
+    ...deliverTokens(deps, reply, issued),
+  }
+}
 
 const signUpRoute = (app: App, deps: ControlDeps): void => {
   app.post(
@@ -65,7 +70,7 @@ const signUpRoute = (app: App, deps: ControlDeps): void => {
       if (deps.verifyEmail === 'after') {
         reply.code(201)
         const signedIn = await register(deps, { ...request.body, mode }, callerOf(request))
-        return sessionAnswer(deps, reply, signedIn)
+        return sessionAnswer(deps, request, reply, signedIn)
       }
       await requestSignUp(deps, request.body, callerOf(request))
       reply.code(202)
@@ -90,7 +95,12 @@ const signInRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const mode = wantedMode(deps, request)
-      return sessionAnswer(deps, reply, await login(deps, { ...request.body, mode }, callerOf(request)))
+      return sessionAnswer(
+        deps,
+        request,
+        reply,
+        await login(deps, { ...request.body, mode }, callerOf(request)),
+      )
     },
   )
 

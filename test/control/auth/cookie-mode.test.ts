@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import t from 'tap'
+import { addSystemSecret } from '../../../src/access/system-users.ts'
 import { type Browser, cookiesOf, openBrowser } from '../../helpers/browser.ts'
 import { type Freehold, startNode } from '../../helpers/freehold.ts'
 import { startTestPostgres } from '../../helpers/postgres.ts'
@@ -109,12 +110,28 @@ t.test('x-forwarded-* from an untrusted peer, or a trusted one, changes no cooki
 })
 
 t.test('system users get no cookies: POST /auth/token never sets one', async (t) => {
-  const answer = await call('POST', '/auth/token', {
-    headers: cookieMode,
-    body: { grant_type: 'client_credentials', client_id: 'x@example.com', client_secret: 'fhs_x' },
+  const { personId } = await signUp()
+  await db
+    .updateTable('people')
+    .set({ password_hash: null, kind: 'system' })
+    .where('id', '=', personId)
+    .execute()
+  const secret = await db.transaction().execute(async (trx) => {
+    await trx.insertInto('system_users').values({ id: personId, service_type: 'test' }).execute()
+    return addSystemSecret(trx, personId)
   })
-  t.equal(answer.status, 401)
-  t.equal(answer.headers['set-cookie'], undefined)
+  for (const [client_secret, status] of [[secret, 200] as const, ['fhs_wrong', 401] as const]) {
+    const answer = await call('POST', '/auth/token', {
+      headers: { ...cookieMode, cookie: 'freehold-access=x; freehold-refresh=y' },
+      body: { grant_type: 'client_credentials', client_id: personId, client_secret },
+    })
+    t.equal(answer.status, status, answer.text)
+    t.equal(answer.headers['set-cookie'], undefined)
+    if (status !== 200) continue
+    const browser = openBrowser(local)
+    browser.jar.set('freehold-access', String(answer.body.access_token))
+    t.match((await context(browser)).body, { status: 401, code: 'unauthenticated' }, 'nor is its token one')
+  }
 })
 
 t.test(
