@@ -69,3 +69,15 @@ t.test('a failed sign-in is in the audit log, without what was typed', async (t)
   t.ok(entries.length > 0)
   t.notMatch(JSON.stringify(entries), /canary/)
 })
+
+t.test('a password counts as it is: no trimming, no folding of case, no cutting', async (t) => {
+  const { email } = await signUp()
+  const exact = ` Ünïcode \u0065\u0301 ${'x'.repeat(100)} `
+  const newPassword = { password_hash: await service.passwords.hash(exact) }
+  await service.master.db.updateTable('people').set(newPassword).where('email', '=', email).execute()
+  const status = async (password: string) =>
+    (await call('POST', '/auth/login', { body: { email, password } })).status
+  t.equal(await status(exact), 200)
+  const others = [exact.trim(), exact.toLowerCase(), exact.slice(0, 72), exact.normalize('NFC'), `${exact} `]
+  for (const other of others) t.equal(await status(other), 401, other)
+})

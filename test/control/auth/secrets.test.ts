@@ -98,3 +98,13 @@ t.test(
     t.equal((await verifyEmail(verify)).status, 200, 'a scanner that follows links spends nothing')
   },
 )
+
+t.test('the page for a new password hides it and lets it be pasted and filled in', async (t) => {
+  const { text } = await call('GET', '/auth/password/reset')
+  const fields = [...text.matchAll(/<input[^>]*>/g)].map(([field]) => field)
+  t.strictSame(
+    fields.map((field) => [/type="(\w+)"/.exec(field)?.[1], /autocomplete="([\w-]+)"/.exec(field)?.[1]]),
+    [['password', 'new-password']],
+  )
+  t.notMatch(text, /paste|readonly|autocomplete="off"/)
+})
