@@ -8,6 +8,7 @@ import { identityRoutes } from './control/identities/routes.ts'
 import { createTravellers } from './control/identities/travellers.ts'
 import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
+import { accessRoutes } from './control/roles/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
 import { systemUserRoutes } from './control/system-users/routes.ts'
 import { tokenRoute } from './control/system-users/token-route.ts'
@@ -120,6 +121,8 @@ export const buildApp = async (
   providerRoutes(app, providers)
   identityRoutes(app, providers)
   tenantRoutes(app, control)
+  // Tenant and platform
+  accessRoutes(app, control)
   // Tenant
   projectRoutes(app)
   // Platform

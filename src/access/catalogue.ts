@@ -62,6 +62,17 @@ export const cataloguedPermissions: readonly CataloguedPermission[] = Object.ent
 /** All concrete permissions, sorted. */
 export const allPermissions: readonly Permission[] = cataloguedPermissions.map(({ name }) => name)
 
+/** All that a policy may hold: the permissions, `service:entity:*` and `service:*`. Sorted. */
+export const grantablePatterns: readonly string[] = [
+  ...new Set(
+    cataloguedPermissions.flatMap(({ name, service, entity }) => [
+      name,
+      `${service}:${entity}:*`,
+      `${service}:*`,
+    ]),
+  ),
+].sort()
+
 /** True when `pattern` (a permission, `service:entity:*` or `service:*`) covers `permission`. */
 export const covers = (pattern: string, permission: string): boolean =>
   pattern === permission || (pattern.endsWith(':*') && permission.startsWith(pattern.slice(0, -1)))
@@ -74,7 +85,10 @@ const reads = (permissions: readonly Permission[]): Permission[] =>
   permissions.filter((p) => p.endsWith(':read'))
 const writable = /^tenant-api:(user|workspace|project|job):/
 
-/** The roles that every tenant has. Written to the master at start, so a release can change what they hold. */
+/**
+ * The roles that every tenant has, each with a policy of its name. Written to the master at start, so a release can change
+ * what they hold; nobody else changes them.
+ */
 export const systemRoles: readonly { name: string; description: string; permissions: readonly string[] }[] = [
   { name: 'Admin', description: 'Everything in the tenant', permissions: ['tenant-api:*'] },
   {
@@ -91,3 +105,6 @@ export const systemRoles: readonly { name: string; description: string; permissi
     permissions: ['tenant-api:tenant:read'],
   },
 ]
+
+/** True for the names of the roles and policies above. */
+export const isShipped = (name: string): boolean => systemRoles.some((role) => role.name === name)

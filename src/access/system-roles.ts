@@ -62,6 +62,12 @@ export const syncSystemRoles = (db: MasterDb): Promise<void> =>
         .values({ role_id: roleId, policy_id: policyId })
         .onConflict((conflict) => conflict.doNothing())
         .execute()
+      // What it had before a release gave its name to a shipped role.
+      await trx
+        .deleteFrom('role_policies')
+        .where('role_id', '=', roleId)
+        .where('policy_id', '<>', policyId)
+        .execute()
       await setPermissions(trx, policyId, role.permissions)
     }
   })
