@@ -6,8 +6,10 @@ import type { ControlDeps } from './control/control-deps.ts'
 import { providerRoutes } from './control/identities/provider-routes.ts'
 import { identityRoutes } from './control/identities/routes.ts'
 import { createTravellers } from './control/identities/travellers.ts'
+import { platformAdminRoutes } from './control/platform/admins.ts'
 import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
+import { platformUserRoutes } from './control/platform/users.ts'
 import { accessRoutes } from './control/roles/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
 import { systemUserRoutes } from './control/system-users/routes.ts'
@@ -127,6 +129,8 @@ export const buildApp = async (
   projectRoutes(app)
   // Platform
   platformRoutes(app, control)
+  platformUserRoutes(app, control)
+  platformAdminRoutes(app, control)
   systemUserRoutes(app, control)
   routerRoute(app, control, { nodeId: service.nodeId, stats: () => router.stats() })
 

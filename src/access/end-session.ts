@@ -33,15 +33,16 @@ export const endSession = async (
   return numUpdatedRows > 0n
 }
 
-/** Ends every session of a person, but for `except`. */
+/** Ends every session of a person, but for `except`. Answers how many it ended. */
 export const endSessionsOf = async (
   trx: MasterTransaction,
   personId: string,
   reason: EndReason,
   except?: string,
-): Promise<void> => {
-  await liveSessions(trx, reason)
+): Promise<number> => {
+  const { numUpdatedRows } = await liveSessions(trx, reason)
     .where('person_id', '=', personId)
     .$if(except !== undefined, (query) => query.where('id', '<>', except ?? ''))
-    .execute()
+    .executeTakeFirst()
+  return Number(numUpdatedRows)
 }

@@ -3,7 +3,7 @@ import { type TObject, type TProperties, type TSchema, Type } from 'typebox'
 /** A JSON object as a request body: fields it does not name are refused, never dropped. */
 export const Body = <P extends TProperties>(
   properties: P,
-  options: { minProperties?: number } = {},
+  options: { minProperties?: number; maxProperties?: number } = {},
 ): TObject<P> => Type.Object(properties, { additionalProperties: false, ...options })
 
 /** Halves of a character, which UTF-8 can't hold: stored, the text would be another one than was sent. */

@@ -70,7 +70,12 @@ export const UserView = Type.Object(
   { title: 'User' },
 )
 
-export const toUserView = (person: Person): Static<typeof UserView> => ({
+type UserRow = Pick<
+  Person,
+  'id' | 'email' | 'first_name' | 'last_name' | 'email_verified_at' | 'platform_admin' | 'created_at'
+>
+
+export const toUserView = (person: UserRow): Static<typeof UserView> => ({
   id: person.id,
   email: person.email,
   firstName: person.first_name,
