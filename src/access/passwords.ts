@@ -11,8 +11,8 @@ const argon = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
  * would otherwise wait behind passwords.
  */
 export const concurrent = Math.max(1, Math.min(3, availableParallelism() - 1))
-/** More than this many waiting means seconds of waiting (each takes 30 ms or more): better refused at once. */
-export const waiting = 100 * concurrent
+/** More than this many waiting means many seconds of waiting (each takes 30 ms or more): better refused at once. */
+export const waiting = 200 * concurrent
 /** By then about half of those who wait have had their turn. */
 const retryAfterSeconds = 3
 
