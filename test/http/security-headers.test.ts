@@ -25,6 +25,7 @@ const hsts = 'strict-transport-security'
 /** What may be kept: the same for everybody. */
 const kept = new Set([
   '/.well-known/jwks.json',
+  '/auth/config',
   '/docs/assets/swagger-ui.css',
   '/docs/assets/swagger-ui-bundle.js',
 ])

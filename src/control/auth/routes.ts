@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply } from 'fastify'
 import { readCsrfToken } from '../../access/sessions.ts'
 import { accountRoute, publicRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
@@ -36,12 +36,11 @@ const tags = ['Account']
 /** The answer of every way of signing in. */
 export const sessionAnswer = async (
   deps: ControlDeps,
-  request: FastifyRequest,
   reply: FastifyReply,
   { person, issued, tenants, chosen }: SignedIn,
 ) => {
   const place = await placeIn(deps, person.id, chosen)
-  await endReplacedSession(deps, request, issued)
+  await endReplacedSession(deps, reply.request, issued)
   return {
     user: toUserView(person),
     ...place,
@@ -70,7 +69,7 @@ const signUpRoute = (app: App, deps: ControlDeps): void => {
       if (deps.verifyEmail === 'after') {
         reply.code(201)
         const signedIn = await register(deps, { ...request.body, mode }, callerOf(request))
-        return sessionAnswer(deps, request, reply, signedIn)
+        return sessionAnswer(deps, reply, signedIn)
       }
       await requestSignUp(deps, request.body, callerOf(request))
       reply.code(202)
@@ -95,12 +94,7 @@ const signInRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const mode = wantedMode(deps, request)
-      return sessionAnswer(
-        deps,
-        request,
-        reply,
-        await login(deps, { ...request.body, mode }, callerOf(request)),
-      )
+      return sessionAnswer(deps, reply, await login(deps, { ...request.body, mode }, callerOf(request)))
     },
   )
 
