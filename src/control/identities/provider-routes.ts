@@ -119,7 +119,7 @@ const callbackRoute = (app: App, deps: ProviderDeps, provider: Provider): void =
       }
       try {
         const result = await finish()
-        if (typeof result !== 'string') return await sessionAnswer(deps, request, reply, result)
+        if (typeof result !== 'string') return await sessionAnswer(deps, reply, result)
         return reply.redirect(returning(returnTo ?? deps.publicUrl, { code: result }), 302)
       } catch (error) {
         if (returnTo === null || !isAppError(error)) throw error
@@ -148,7 +148,7 @@ const exchangeRoute = (app: App, deps: ProviderDeps): void => {
       },
     },
     async (request, reply) =>
-      sessionAnswer(deps, request, reply, await exchange(deps, request.body, callerOf(request))),
+      sessionAnswer(deps, reply, await exchange(deps, request.body, callerOf(request))),
   )
 }
 
