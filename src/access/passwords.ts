@@ -12,7 +12,7 @@ const argon = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
  */
 export const concurrent = Math.max(1, Math.min(3, availableParallelism() - 1))
 /** More than this many waiting means many seconds of waiting (each takes 30 ms or more): better refused at once. */
-export const waiting = 200 * concurrent
+const waiting = 200 * concurrent
 /** By then about half of those who wait have had their turn. */
 const retryAfterSeconds = 3
 
@@ -30,13 +30,13 @@ export type Passwords = {
   mustBeUncommon(password: string, field: string): void
 }
 
-/** A gate that lets `concurrent` through at a time, first come first served. */
-const createGate = (): (<T>(work: () => Promise<T>) => Promise<T>) => {
+/** A gate that lets `concurrent` through at a time, first come first served, while `mostWaiting` wait. */
+const createGate = (mostWaiting: number): (<T>(work: () => Promise<T>) => Promise<T>) => {
   let running = 0
   const queue: (() => void)[] = []
   return async (work) => {
     if (running >= concurrent) {
-      if (queue.length >= waiting) {
+      if (queue.length >= mostWaiting) {
         throw new AppError('overloaded', 'Too many people are signing in right now; try again in a moment.', {
           retryAfter: retryAfterSeconds,
         })
@@ -56,8 +56,8 @@ const createGate = (): (<T>(work: () => Promise<T>) => Promise<T>) => {
   }
 }
 
-export const createPasswords = async (): Promise<Passwords> => {
-  const gate = createGate()
+export const createPasswords = async (mostWaiting = waiting): Promise<Passwords> => {
+  const gate = createGate(mostWaiting)
   const isCommon = await loadCommonPasswords()
   const decoy = await hash('no password is ever checked against this one', argon)
   return {

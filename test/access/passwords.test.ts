@@ -3,10 +3,11 @@ import { readFile } from 'node:fs/promises'
 import { hash } from 'argon2'
 import t from 'tap'
 import { loadCommonPasswords } from '../../src/access/common-passwords.ts'
-import { concurrent, createPasswords, waiting } from '../../src/access/passwords.ts'
+import { concurrent, createPasswords } from '../../src/access/passwords.ts'
 import { isAppError } from '../../src/kernel/errors.ts'
 
-const passwords = await createPasswords()
+const waiting = 40
+const passwords = await createPasswords(waiting)
 
 t.test('a password verifies against its own hash and no other', async (t) => {
   const [a, b] = [await passwords.hash('first password'), await passwords.hash('first password')]

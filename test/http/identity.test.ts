@@ -8,7 +8,7 @@ import { newId } from '../../src/kernel/ids.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { startFreehold } from '../helpers/freehold.ts'
 
-const { app, call, service, signUp } = await startFreehold(t)
+const { app, service, signUp } = await startFreehold(t)
 await app.listen({ host: '127.0.0.1', port: 0 })
 const { port } = app.server.address() as AddressInfo
 
@@ -37,36 +37,6 @@ t.test('two Authorization headers are refused, whichever of them is good', async
     ['other', token],
   ])
     t.equal(await statusWith(pair), 401)
-})
-
-t.test('a good cookie helps no bad Authorization', async (t) => {
-  const { email, password, token } = await signUp()
-  const signedIn = await call('POST', '/auth/login', {
-    body: { email, password },
-    headers: { 'x-auth-mode': 'cookie' },
-  })
-  const cookie = [signedIn.headers['set-cookie']]
-    .flat()
-    .map((one) => String(one).split(';')[0])
-    .join('; ')
-  const statusWith = async (authorization?: string) =>
-    (
-      await call('GET', '/auth/context', {
-        headers: { cookie, ...(authorization === undefined ? {} : { authorization }) },
-      })
-    ).status
-  t.equal(await statusWith(), 200, 'alone it is good')
-  const bad = [
-    '',
-    'Bearer',
-    'Bearer ',
-    'Bearer x',
-    `Bearer ${token}x`,
-    `Bearer ${'A'.repeat(8_000)}`,
-    'Basic YTpi',
-    token,
-  ]
-  for (const one of bad) t.equal(await statusWith(one), 401, one.slice(0, 20))
 })
 
 t.test('a remembered session is not believed after its end', async (t) => {
