@@ -13,6 +13,7 @@ import { platformUserRoutes } from './control/platform/users.ts'
 import { accessRoutes } from './control/roles/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
 import { systemUserRoutes } from './control/system-users/routes.ts'
+import { tenantSystemUserRoutes } from './control/system-users/tenant-routes.ts'
 import { tokenRoute } from './control/system-users/token-route.ts'
 import { tenantRoutes } from './control/tenants/routes.ts'
 import type { ReadTenantSettings } from './control/tenants/tenant-view.ts'
@@ -127,6 +128,7 @@ export const buildApp = async (
   accessRoutes(app, control)
   // Tenant
   projectRoutes(app)
+  tenantSystemUserRoutes(app, control)
   // Platform
   platformRoutes(app, control)
   platformUserRoutes(app, control)

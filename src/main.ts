@@ -109,6 +109,15 @@ const readyChecks = (service: Service, worker: Worker | undefined): ReadyCheck[]
     name: 'clusters',
     check: async () => `${await service.manager.pingClusters()} reachable`,
   },
+  ...(service.redisIsUp === undefined
+    ? []
+    : [
+        {
+          name: 'redis',
+          // No reason to send nobody here: the master counts meanwhile.
+          check: async () => (service.redisIsUp?.() ? 'reachable' : 'away; limits are counted in the master'),
+        },
+      ]),
   ...(worker === undefined
     ? []
     : [

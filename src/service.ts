@@ -1,7 +1,8 @@
 import { announceFirstAdmin, type FirstAdmin } from './access/first-admin.ts'
 import { Grants } from './access/grants.ts'
 import { createPasswords, type Passwords } from './access/passwords.ts'
-import { createRateLimits, noRateLimits, type RateLimits } from './access/rate-limits.ts'
+import { createRateLimits, masterLimits, noRateLimits, type RateLimits } from './access/rate-limits.ts'
+import { createRedisLimits } from './access/redis-limits.ts'
 import { loadSigningKeys, type SigningKeys } from './access/signing-keys.ts'
 import { createAccountTasks } from './account-tasks.ts'
 import { ConnectionRouter } from './connection-router/connection-router.ts'
@@ -46,6 +47,8 @@ export type Service = {
   readonly keys: SigningKeys
   readonly passwords: Passwords
   readonly limits: RateLimits
+  /** Whether limits are counted in Redis just now; undefined where none is configured. */
+  readonly redisIsUp: (() => boolean) | undefined
   readonly grants: Grants
   readonly manager: TenantManager
   readonly router: ConnectionRouter<TenantTables>
@@ -87,6 +90,10 @@ export const openService = async (
     const cluster = await manager.prepareDefaultCluster(grounds.provisioner)
     await setConnectionBudget(master.db, cluster.id, connectionBudget(config, server))
     if (grounds.alone === true) await forgetNodes(master.db)
+    const inMaster = masterLimits(master.db)
+    const wanted = config.rateLimits ? config.redis : undefined
+    const redis = wanted && createRedisLimits(wanted, `freehold:${installationId}`, inMaster, log)
+    closers.push(async () => redis?.close())
     const passwords = await createPasswords()
     const keys = await loadSigningKeys(master.db, box, clock)
 
@@ -167,7 +174,8 @@ export const openService = async (
       box,
       keys,
       passwords,
-      limits: config.rateLimits ? createRateLimits(master.db) : noRateLimits,
+      limits: config.rateLimits ? createRateLimits(redis ?? inMaster) : noRateLimits,
+      redisIsUp: redis?.isUp,
       grants,
       manager,
       router,

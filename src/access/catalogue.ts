@@ -13,6 +13,7 @@ export const permissionCatalogue = {
     invitation: { of: 'invitations', may: ['read', 'create', 'delete'] },
     role: { of: 'roles', may: ['read', 'create', 'update', 'delete'] },
     policy: { of: 'policies', may: ['read', 'create', 'update', 'delete'] },
+    'system-user': { of: "the tenant's system users", may: ['read', 'create', 'update', 'delete'] },
     permission: { of: 'the catalogue of permissions', may: ['read'] },
     user: { of: "people in the tenant's own data", may: ['read', 'create', 'update', 'delete'] },
     workspace: { of: 'workspaces', may: ['read', 'create', 'update', 'delete'] },

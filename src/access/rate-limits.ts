@@ -16,7 +16,15 @@ export type Verdict = Readonly<{
   retryAfterSeconds: number
 }>
 
-/** Counts over all nodes, in the master. Only for what is rare and dear, as sign-ins are: each take is a write there. */
+/** Where takes are counted. A key names the limit and who is limited. */
+export type LimitStore = {
+  /** `fullIn`: seconds until everything taken will have come back. */
+  take(key: Buffer, limit: Limit): Promise<{ granted: boolean; fullIn: number }>
+  giveBack(key: Buffer, limit: Limit): Promise<void>
+  clear(key: Buffer): Promise<void>
+}
+
+/** Counts over all nodes. Only for what is rare and dear, as sign-ins are: each take is a write there. */
 export type RateLimits = {
   take(limit: Limit, subject: string): Promise<Verdict>
   /** Takes one take back, as it was no attempt of an attacker. */
@@ -39,22 +47,34 @@ const toVerdict = ({ burst, everySeconds }: Limit, granted: boolean, fullIn: num
   retryAfterSeconds: Math.ceil(Math.max(0, fullIn - (burst - 1) * everySeconds)),
 })
 
-/** One statement: who comes at the same time waits for the row and counts on. */
-const takeOne = async (db: MasterDb, key: Buffer, { burst, everySeconds }: Limit) => {
-  const after = sql`greatest(r.full_at, now()) + ${interval(everySeconds)}`
-  const fits = sql`${after} <= now() + ${interval(burst * everySeconds)}`
-  const { rows } = await sql<{ granted: boolean; full_in: number }>`
-    insert into rate_limits as r (key, full_at, granted) values (${key}, now() + ${interval(everySeconds)}, true)
-    on conflict (key) do update
-      set full_at = case when ${fits} then ${after} else r.full_at end, granted = ${fits}
-    returning granted, extract(epoch from full_at - now())::float8 as full_in`.execute(db)
-  const [row] = rows
-  if (row === undefined) throw new Error('a rate limit answered no row')
-  return row
-}
+/** Counts in the master. One statement a take: who comes at the same time waits for the row and counts on. */
+export const masterLimits = (db: MasterDb): LimitStore => ({
+  take: async (key, { burst, everySeconds }) => {
+    const after = sql`greatest(r.full_at, now()) + ${interval(everySeconds)}`
+    const fits = sql`${after} <= now() + ${interval(burst * everySeconds)}`
+    const { rows } = await sql<{ granted: boolean; full_in: number }>`
+      insert into rate_limits as r (key, full_at, granted) values (${key}, now() + ${interval(everySeconds)}, true)
+      on conflict (key) do update
+        set full_at = case when ${fits} then ${after} else r.full_at end, granted = ${fits}
+      returning granted, extract(epoch from full_at - now())::float8 as full_in`.execute(db)
+    const [row] = rows
+    if (row === undefined) throw new Error('a rate limit answered no row')
+    return { granted: row.granted, fullIn: row.full_in }
+  },
+  giveBack: async (key, { everySeconds }) => {
+    await db
+      .updateTable('rate_limits')
+      .set({ full_at: sql<Date>`full_at - ${interval(everySeconds)}` })
+      .where('key', '=', key)
+      .execute()
+  },
+  clear: async (key) => {
+    await db.deleteFrom('rate_limits').where('key', '=', key).execute()
+  },
+})
 
-/** Limits that all nodes of this master share. */
-export const createRateLimits = (db: MasterDb): RateLimits => {
+/** Limits that all nodes share which count in this store. */
+export const createRateLimits = (store: LimitStore): RateLimits => {
   /** Until when, on this node's own clock, a key is refused. */
   const refused = new LRUCache<string, number>({ max: rememberedKeys, ttl: rememberedMs })
   const keyOf = (limit: Limit, subject: string): Buffer => sha256(`${limit.name}\n${subject}`)
@@ -64,24 +84,20 @@ export const createRateLimits = (db: MasterDb): RateLimits => {
       const known = key.toString('base64')
       const wait = ((refused.get(known) ?? 0) - performance.now()) / 1_000
       if (wait > 0) return toVerdict(limit, false, wait + (limit.burst - 1) * limit.everySeconds)
-      const { granted, full_in } = await takeOne(db, key, limit)
-      const verdict = toVerdict(limit, granted, full_in)
+      const { granted, fullIn } = await store.take(key, limit)
+      const verdict = toVerdict(limit, granted, fullIn)
       if (!granted) refused.set(known, performance.now() + verdict.retryAfterSeconds * 1_000)
       return verdict
     },
     giveBack: async (limit, subject) => {
       const key = keyOf(limit, subject)
       refused.delete(key.toString('base64'))
-      await db
-        .updateTable('rate_limits')
-        .set({ full_at: sql<Date>`full_at - ${interval(limit.everySeconds)}` })
-        .where('key', '=', key)
-        .execute()
+      await store.giveBack(key, limit)
     },
     clear: async (limit, subject) => {
       const key = keyOf(limit, subject)
       refused.delete(key.toString('base64'))
-      await db.deleteFrom('rate_limits').where('key', '=', key).execute()
+      await store.clear(key)
     },
   }
 }

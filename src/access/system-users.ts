@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { randomSecret, type SecretBox } from '../kernel/crypto.ts'
 import { isUuid, newId } from '../kernel/ids.ts'
 import type { MasterDb, MasterTransaction } from '../master/master.ts'
-import { normalizeEmail } from '../master/people.ts'
+import { insertPerson, normalizeEmail } from '../master/people.ts'
 import { sealedFor } from '../master/secrets.ts'
 import { opaqueTokenHash } from './opaque-tokens.ts'
 import type { ClientInfo } from './sessions.ts'
@@ -13,7 +13,7 @@ const prefix = 'fhs_'
 export const systemTokenSeconds = 86_400
 
 /** Makes a secret of 256 random bits, of which only the SHA-256 is kept. The one before must have an end. */
-export const addSystemSecret = async (trx: MasterTransaction, systemUserId: string): Promise<string> => {
+const addSystemSecret = async (trx: MasterTransaction, systemUserId: string): Promise<string> => {
   const secret = prefix + randomSecret()
   const secret_hash = opaqueTokenHash(prefix, secret)
   if (secret_hash === undefined) throw new Error('a new secret has the wrong shape')
@@ -22,6 +22,36 @@ export const addSystemSecret = async (trx: MasterTransaction, systemUserId: stri
     .values({ id: newId(), system_user_id: systemUserId, secret_hash })
     .execute()
   return secret
+}
+
+export type NewSystemUser = Readonly<{
+  name: string
+  /** Undefined: one is made, at which nobody can be reached. */
+  email: string | undefined
+  serviceType: string
+  metadata?: Readonly<Record<string, string>> | undefined
+  /** The tenant that keeps it; null: the platform. */
+  tenantId: string | null
+}>
+
+/** Adds a system user with its first secret. Throws `email_taken` when the address has an account. */
+export const createSystemUser = async (
+  trx: MasterTransaction,
+  { name, email, serviceType, metadata = {}, tenantId }: NewSystemUser,
+): Promise<{ id: string; clientSecret: string }> => {
+  const { id } = await insertPerson(trx, {
+    // A name of RFC 2606: it belongs to nobody, and no mail ever gets there.
+    email: email ?? `${newId()}@system-users.invalid`,
+    firstName: name.trim(),
+    lastName: null,
+    passwordHash: null,
+    system: true,
+  })
+  await trx
+    .insertInto('system_users')
+    .values({ id, service_type: serviceType.trim(), metadata, tenant_id: tenantId })
+    .execute()
+  return { id, clientSecret: await addSystemSecret(trx, id) }
 }
 
 /**

@@ -4,6 +4,7 @@ import { OperatorError } from './errors.ts'
 import { type LogLevel, logLevels } from './log.ts'
 import { readOrigins } from './origins.ts'
 import { type PostgresAddress, parsePostgresUrl } from './postgres-address.ts'
+import { parseRedisUrl, type RedisAddress } from './redis-address.ts'
 import { readSignInProviders, type SignInProvider } from './sign-in-providers.ts'
 import { parseSmtpUrl, type SmtpAddress } from './smtp-address.ts'
 
@@ -35,6 +36,8 @@ export type Config = Readonly<{
   returnOrigins: readonly string[]
   /** False only for load tests, on loopback. */
   rateLimits: boolean
+  /** Where limits are counted; `undefined`: in the master. */
+  redis: RedisAddress | undefined
   /** Origins besides `publicUrl` whose pages may read answers and send credentials; none unless configured. */
   corsOrigins: readonly string[]
   /** Addresses or networks whose `x-forwarded-for` is believed; none unless configured. */
@@ -210,6 +213,7 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     signInProviders: readSignInProviders(env, mistakes),
     returnOrigins: read('RETURN_ORIGINS', readOrigins, Object.freeze([])),
     rateLimits: read('RATE_LIMITS', oneOf('on', 'off'), 'on') === 'on',
+    redis: read('REDIS_URL', parseRedisUrl, undefined),
     corsOrigins: read('CORS_ORIGINS', readOrigins, Object.freeze([])),
     trustedProxies: read('TRUSTED_PROXIES', networks, Object.freeze([])),
     smtp,

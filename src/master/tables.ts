@@ -255,6 +255,7 @@ export type SystemUsersTable = {
   service_type: string
   metadata: Generated<Record<string, unknown>>
   last_used_at: Date | null
+  tenant_id: string | null
 }
 
 export type TenantsTable = {

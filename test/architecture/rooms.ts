@@ -33,6 +33,7 @@ export const packageRooms: Record<string, readonly string[]> = {
   'pg-pool': ['master'],
   umzug: ['migrator'],
   argon2: ['access'],
+  ioredis: ['access'],
   nodemailer: ['mail'],
   'openid-client': ['oidc'],
   'graphile-worker': ['queue', 'entry'],

@@ -170,6 +170,7 @@ const wrong: [name: string, env: Record<string, string>, line: RegExp][] = [
   ['SMTP_URL', { SMTP_URL: 'mail.example.com', MAIL_FROM: 'a@b.example' }, /^SMTP_URL must be an address/],
   ['MAIL_FROM', { MAIL_FROM: 'Acme <acme>' }, /^MAIL_FROM must be an email address, or one like/],
   ['MAIL_FROM with a line break', { MAIL_FROM: 'A\nBcc: x@y.example <a@b.example>' }, /^MAIL_FROM must be/],
+  ['REDIS_URL', { REDIS_URL: 'http://secret@x' }, /^REDIS_URL must be an address like redis:/],
   ['MAIL_FROM missing', { SMTP_URL: 'smtps://mail.example.com' }, /^MAIL_FROM is required with SMTP_URL/],
   [
     'OIDC_GOOGLE_CLIENT_SECRET missing',

@@ -39,6 +39,10 @@ const notSealed = new Set([
   'mailed_tokens.token_hash',
   'rate_limits.key',
   'refresh_tokens.token_hash',
+  'sessions.csrf_hash',
+  'sign_in_codes.challenge',
+  'sign_in_codes.code_hash',
+  'spent_sign_ins.state_hash',
   'system_user_secrets.secret_hash',
 ])
 

@@ -38,6 +38,15 @@ const helps: [args: string[], says: RegExp[]][] = [
     ['tenant', 'show', '--help'],
     [/<tenant>/, /--json/],
   ],
+  [['system-user'], [/Usage: freehold system-user/, /create/, /list/, /rotate/]],
+  [
+    ['system-user', 'create', '--help'],
+    [/--name/, /--email/, /--service-type/, /--tenant/, /--role/, /--json/],
+  ],
+  [
+    ['keys', 'rotate', '--help'],
+    [/--master-key/, /--json/],
+  ],
   [['master'], [/Usage: freehold master/, /migrate/]],
   [
     ['master', 'migrate', '--help'],

@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { readCsrfToken } from '../../access/sessions.ts'
+import { systemTokenSeconds } from '../../access/system-users.ts'
 import { accountRoute, publicRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { identityOf } from '../../http/guards.ts'
@@ -9,6 +10,7 @@ import { AppError } from '../../kernel/errors.ts'
 import { findMyTenant, listMyTenants } from '../../master/memberships.ts'
 import { findPerson } from '../../master/people.ts'
 import type { ControlDeps } from '../control-deps.ts'
+import type { SystemSignedIn } from '../system-users/sign-in.ts'
 import { toTenantChoice } from '../tenants/tenant-view.ts'
 import { deliverTokens, endReplacedSession, presentedRefreshToken, wantedMode } from './deliver-tokens.ts'
 import { addressLimits } from './limits.ts'
@@ -18,6 +20,7 @@ import {
   AcceptedView,
   ContextView,
   LoginBody,
+  LoginView,
   ModeHeaders,
   RefreshBody,
   RegisterBody,
@@ -46,6 +49,23 @@ export const sessionAnswer = async (
     ...place,
     tenants: tenants.map(toTenantChoice),
     ...deliverTokens(deps, reply, issued),
+  }
+}
+
+/** The same for a system user, whose token can't be refreshed. */
+const systemAnswer = async (
+  deps: ControlDeps,
+  { systemUserId, accessToken, tenants, chosen }: SystemSignedIn,
+) => {
+  const person = await findPerson(deps.db, systemUserId)
+  if (person === undefined) throw new AppError('unauthenticated', 'There is no such account any more.')
+  return {
+    user: toUserView(person),
+    ...(await placeIn(deps, systemUserId, chosen)),
+    tenants: tenants.map(toTenantChoice),
+    accessToken,
+    tokenType: 'Bearer' as const,
+    expiresIn: systemTokenSeconds,
   }
 }
 
@@ -87,14 +107,18 @@ const signInRoutes = (app: App, deps: ControlDeps): void => {
       schema: {
         tags,
         summary: 'Sign in',
+        description:
+          'A person by password; a system user by its secret, which gives an access token for 24 hours and no refresh token.',
         headers: ModeHeaders,
         body: LoginBody,
-        response: answers({ 200: SessionView }),
+        response: answers({ 200: LoginView }),
       },
     },
     async (request, reply) => {
       const mode = wantedMode(deps, request)
-      return sessionAnswer(deps, reply, await login(deps, { ...request.body, mode }, callerOf(request)))
+      const signedIn = await login(deps, { ...request.body, mode }, callerOf(request))
+      if (!('system' in signedIn)) return sessionAnswer(deps, reply, signedIn)
+      return systemAnswer(deps, signedIn.system)
     },
   )
 

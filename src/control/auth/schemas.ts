@@ -114,6 +114,11 @@ export const SessionView = Type.Union([
   Type.Object({ ...signedIn, ...tokens }, { title: 'Session' }),
   Type.Object({ ...signedIn, ...inCookies }, { title: 'SessionInCookies' }),
 ])
+const { refreshToken: _, ...withoutRefresh } = tokens
+export const LoginView = Type.Union([
+  ...SessionView.anyOf,
+  Type.Object({ ...signedIn, ...withoutRefresh }, { title: 'SystemSession' }),
+])
 const session = {
   id: Id(),
   createdAt: Time(),

@@ -9,6 +9,7 @@ import { listMyTenants, type MemberTenant } from '../../master/memberships.ts'
 import { findPersonByEmail, type Person } from '../../master/people.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { enqueueMail, whereaboutsOf } from '../mail.ts'
+import { type SystemSignedIn, signInSystemUser } from '../system-users/sign-in.ts'
 import { linkTo } from './links.ts'
 import { findEnterableTenant } from './place.ts'
 import { lockUnchangedPerson, setPasswordHash } from './queries.ts'
@@ -80,10 +81,13 @@ const refuseLogin = async (deps: ControlDeps, person: Person | undefined, caller
 
 export type Login = { email: string; password: string; tenant?: string }
 
-/** The person and the hash that the password is right for; undefined when it is not, or they may not sign in. */
+/**
+ * The person and the hash that the password is right for, or the system user whose secret it is, signed in; undefined when
+ * it is wrong, or they may not sign in. A secret is looked for whether there is such an address or not.
+ */
 const proveByPassword = async (
   deps: ControlDeps,
-  input: Login,
+  input: Login & { mode: SessionMode },
   person: Person | undefined,
   caller: Caller,
 ) => {
@@ -93,7 +97,12 @@ const proveByPassword = async (
     return await checkPasswordAt(deps, { email: input.email, personId: person?.id, client }, async () => {
       const matches = await deps.passwords.verify(stored, input.password)
       const may = matches && person !== undefined && stored !== null && person.disabled_at === null
-      return may ? { person, stored } : undefined
+      if (may) return { person, stored }
+      // No cookies for programs.
+      if (input.mode === 'cookie') return undefined
+      const secret = { id: input.email, secret: input.password, tenant: input.tenant }
+      const system = await signInSystemUser(deps, secret, caller)
+      return system && { system }
     })
   } catch (error) {
     if (isAppError(error, 'rate_limited')) await auditFailure(deps, 'login.throttled', person, caller)
@@ -113,7 +122,7 @@ const chooseTenant = (
 }
 
 /**
- * Signs a person in. Unknown address, wrong password and disabled account get the same answer after the same work.
+ * Signs a person in, or a system user by email and secret. Unknown address, wrong password and disabled account get the same answer after the same work.
  * Throws `rate_limited` after too many wrong ones.
  * With exactly one active tenant, that one is chosen.
  */
@@ -121,10 +130,11 @@ export const login = async (
   deps: ControlDeps,
   input: Login & { mode: SessionMode },
   caller: Caller,
-): Promise<SignedIn> => {
+): Promise<SignedIn | { system: SystemSignedIn }> => {
   const named = await findPersonByEmail(deps.db, input.email)
   const proved = await proveByPassword(deps, input, named, caller)
   if (proved === undefined) return refuseLogin(deps, named, caller)
+  if (proved.system !== undefined) return { system: proved.system }
   const { person, stored } = proved
   const better = deps.passwords.isOutdated(stored) ? await deps.passwords.hash(input.password) : undefined
   const tenants = await listMyTenants(deps.db, person.id)

@@ -1,56 +1,5 @@
 import { sql } from 'kysely'
-import type { MasterDb, MasterTransaction } from '../../master/master.ts'
-
-const rows = (db: MasterDb) =>
-  db
-    .selectFrom('system_users')
-    .innerJoin('people', 'people.id', 'system_users.id')
-    .select([
-      'people.id',
-      'people.first_name',
-      'people.email',
-      'people.disabled_at',
-      'people.created_at',
-      'system_users.service_type',
-      'system_users.metadata',
-      'system_users.last_used_at',
-    ])
-
-type Row = Awaited<ReturnType<ReturnType<typeof rows>['executeTakeFirstOrThrow']>>
-export type SystemUser = Row & { secrets: { created_at: Date; expires_at: Date | null }[] }
-
-const withSecrets = async (db: MasterDb, found: Row[]): Promise<SystemUser[]> => {
-  if (found.length === 0) return []
-  const secrets = await db
-    .selectFrom('system_user_secrets')
-    .select(['system_user_id', 'created_at', 'expires_at'])
-    .where(
-      'system_user_id',
-      'in',
-      found.map(({ id }) => id),
-    )
-    .orderBy('id', 'desc')
-    .execute()
-  const byUser = Map.groupBy(secrets, (secret) => secret.system_user_id)
-  return found.map((row) => ({ ...row, secrets: byUser.get(row.id) ?? [] }))
-}
-
-/** System users, newest first, and one more than `limit` when there are more. */
-export const listSystemUsers = async (
-  db: MasterDb,
-  page: { limit: number; after: string | undefined },
-): Promise<SystemUser[]> =>
-  withSecrets(
-    db,
-    await rows(db)
-      .$if(page.after !== undefined, (query) => query.where('people.id', '<', page.after ?? ''))
-      .orderBy('people.id', 'desc')
-      .limit(page.limit + 1)
-      .execute(),
-  )
-
-export const findSystemUser = async (db: MasterDb, id: string): Promise<SystemUser | undefined> =>
-  (await withSecrets(db, await rows(db).where('people.id', '=', id).execute()))[0]
+import type { MasterTransaction } from '../../master/master.ts'
 
 export type SystemUserChange = {
   name?: string
@@ -88,30 +37,5 @@ export const changeSystemUser = async (
       .where('id', '=', id)
       .execute()
   }
-  return true
-}
-
-/** Gives it a role in a tenant, or another one. False when the tenant has no role of this name. */
-export const setSystemUserRole = async (
-  trx: MasterTransaction,
-  member: { id: string; tenantId: string; role: string },
-): Promise<boolean> => {
-  const role = await trx
-    .selectFrom('roles')
-    .select('id')
-    .where('name', '=', member.role.trim())
-    .where((w) => w.or([w('tenant_id', 'is', null), w('tenant_id', '=', member.tenantId)]))
-    .orderBy(sql`tenant_id is null`)
-    .executeTakeFirst()
-  if (role === undefined) return false
-  await trx
-    .insertInto('memberships')
-    .values({ tenant_id: member.tenantId, person_id: member.id, role_id: role.id })
-    .onConflict((conflict) =>
-      conflict
-        .columns(['tenant_id', 'person_id'])
-        .doUpdateSet({ role_id: role.id, status: 'active', updated_at: sql<Date>`now()` }),
-    )
-    .execute()
   return true
 }

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { endSessionsOf } from '../../access/end-session.ts'
-import { addSystemSecret, revokeOldSystemSecrets, rotateSystemSecret } from '../../access/system-users.ts'
+import { createSystemUser, revokeOldSystemSecrets, rotateSystemSecret } from '../../access/system-users.ts'
 import { platformRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { identityOf } from '../../http/guards.ts'
@@ -10,10 +10,10 @@ import { answers, Id, IdParams, Line, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeMasterAudit } from '../../master/audit-log.ts'
 import type { MasterTransaction } from '../../master/master.ts'
-import { insertPerson } from '../../master/people.ts'
+import { findRole, findSystemUser, listSystemUsers, putMembership } from '../../master/system-users.ts'
 import { findTenant } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
-import { changeSystemUser, findSystemUser, listSystemUsers, setSystemUserRole } from './queries.ts'
+import { changeSystemUser } from './queries.ts'
 import {
   CreateBody,
   NewSecretView,
@@ -108,26 +108,16 @@ const createRoute = (app: App, deps: ControlDeps): void => {
       },
     },
     async (request, reply) => {
-      const { name, email, serviceType, metadata = {} } = request.body
+      const { name, email, serviceType, metadata } = request.body
       const made = await deps.db.transaction().execute(async (trx) => {
-        const { id } = await insertPerson(trx, {
-          email,
-          firstName: name.trim(),
-          lastName: null,
-          passwordHash: null,
-          system: true,
-        })
-        await trx
-          .insertInto('system_users')
-          .values({ id, service_type: serviceType.trim(), metadata })
-          .execute()
+        const added = await createSystemUser(trx, { name, email, serviceType, metadata, tenantId: null })
         await writeMasterAudit(trx, {
           actor: { kind: 'person', id: identityOf(request).personId },
           action: 'system_user.created',
-          entity: { type: 'system_user', id },
+          entity: { type: 'system_user', id: added.id },
           caller: callerOf(request),
         })
-        return { id, clientSecret: await addSystemSecret(trx, id) }
+        return added
       })
       reply.code(201)
       return { ...(await view(deps, made.id)), clientSecret: made.clientSecret }
@@ -253,9 +243,15 @@ const membershipRoutes = (app: App, deps: ControlDeps): void => {
       const { id } = request.params
       const tenantId = await tenantOf(deps, request.params.tenant)
       await changeAudited(deps, request, 'role_set', id, async (trx) => {
-        if ((await findSystemUser(trx, id)) === undefined) return undefined
-        if (await setSystemUserRole(trx, { id, tenantId, role: request.body.role })) return true
-        throw new AppError('not_found', 'The tenant has no role of this name.')
+        const found = await findSystemUser(trx, id)
+        if (found === undefined) return undefined
+        if ((found.tenant_id ?? tenantId) !== tenantId) {
+          throw new AppError('conflict', 'A tenant keeps this system user; it works there and nowhere else.')
+        }
+        const role = await findRole(trx, tenantId, request.body.role)
+        if (role === undefined) throw new AppError('not_found', 'The tenant has no such role.')
+        await putMembership(trx, { id, tenantId, roleId: role.id })
+        return true
       })
       return reply.code(204).send(null)
     },

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { Body, Email, Id, Line, Nullable, Time } from '../../http/schemas.ts'
-import type { SystemUser } from './queries.ts'
+import type { SystemUser } from '../../master/system-users.ts'
 
 const ServiceType = () => Line({ maxLength: 63, description: 'What kind of program it is, such as billing' })
 const Metadata = () =>
@@ -27,7 +27,19 @@ export const PatchBody = Body(
 export const RotateBody = Body({
   graceDays: Type.Integer({ minimum: 0, maximum: 90, description: 'So long the old secret works too' }),
 })
-export const RoleBody = Body({ role: Line({ maxLength: 100, description: 'Name of a role of the tenant' }) })
+export const RoleBody = Body({
+  role: Line({ maxLength: 100, description: 'Name or id of a role of the tenant' }),
+})
+export const TenantCreateBody = Body({
+  name: Line({ maxLength: 100 }),
+  role: RoleBody.properties.role,
+  serviceType: ServiceType(),
+  metadata: Type.Optional(Metadata()),
+})
+export const TenantPatchBody = Body(
+  { ...PatchBody.properties, role: Type.Optional(RoleBody.properties.role) },
+  { minProperties: 1 },
+)
 
 const fields = {
   id: Id(),
@@ -37,6 +49,8 @@ const fields = {
   serviceType: Type.String(),
   metadata: Type.Record(Type.String(), Type.String()),
   disabled: Type.Boolean(),
+  tenantId: Nullable(Id()),
+  role: Nullable(Type.String({ description: "In the tenant that keeps it; null for the platform's own" })),
   secrets: Type.Array(Type.Object({ createdAt: Time(), expiresAt: Nullable(Time()) })),
   createdAt: Time(),
   lastUsedAt: Nullable(Time()),
@@ -56,6 +70,8 @@ export const toSystemUserView = (row: SystemUser): Static<typeof SystemUserView>
   serviceType: row.service_type,
   metadata: row.metadata as Record<string, string>,
   disabled: row.disabled_at !== null,
+  tenantId: row.tenant_id,
+  role: row.role,
   secrets: row.secrets.map(({ created_at, expires_at }) => ({
     createdAt: created_at.toISOString(),
     expiresAt: expires_at?.toISOString() ?? null,

@@ -1,6 +1,6 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { lockSystemUser, startSystemSession, systemTokenSeconds } from '../../access/system-users.ts'
+import { systemTokenSeconds } from '../../access/system-users.ts'
 import { publicRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { type Caller, callerOf } from '../../http/identity.ts'
@@ -8,12 +8,10 @@ import { problemBody, toAppError } from '../../http/problems.ts'
 import { answers, Body } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeMasterAudit } from '../../master/audit-log.ts'
-import type { MasterDb } from '../../master/master.ts'
-import { listMyTenants } from '../../master/memberships.ts'
 import { addressLimits } from '../auth/limits.ts'
-import { findEnterableTenant } from '../auth/place.ts'
 import type { ControlDeps } from '../control-deps.ts'
-import { readForm, readTokenRequest, type TokenRequest } from './token-request.ts'
+import { signInSystemUser } from './sign-in.ts'
+import { readForm, readTokenRequest } from './token-request.ts'
 
 const Parameter = () => Type.String({ minLength: 1, maxLength: 300 })
 const TokenBody = Body({
@@ -34,36 +32,15 @@ const TokenView = Type.Object(
   { title: 'ClientToken' },
 )
 
-/** With one active tenant it is chosen, as for a person. */
-const chooseTenant = async (db: MasterDb, id: string, wanted: string | undefined) => {
-  if (wanted !== undefined) return (await findEnterableTenant(db, id, wanted)).id
-  const active = (await listMyTenants(db, id)).filter(({ status }) => status === 'active')
-  return active.length === 1 ? (active[0]?.id ?? null) : null
-}
-
-const signIn = (deps: ControlDeps, request: TokenRequest, caller: Caller): Promise<string | undefined> =>
-  deps.db.transaction().execute(async (trx) => {
-    const system = await lockSystemUser(trx, request)
-    const entry = (action: string) => ({
-      actor: {
-        kind: system === undefined ? ('nobody' as const) : ('system' as const),
-        id: system?.id ?? null,
-      },
-      action: `system_user.${action}`,
-      entity: { type: 'system_user', id: system?.id ?? null },
+const auditFailure = (deps: ControlDeps, caller: Caller): Promise<void> =>
+  deps.db.transaction().execute((trx) =>
+    writeMasterAudit(trx, {
+      actor: { kind: 'nobody', id: null },
+      action: 'system_user.sign_in_failed',
+      entity: { type: 'system_user', id: null },
       caller,
-    })
-    if (system === undefined) {
-      await writeMasterAudit(trx, entry('sign_in_failed'))
-      return undefined
-    }
-    const tenantId = await chooseTenant(trx, system.id, request.tenant)
-    const client = { address: caller.address, userAgent: caller.userAgent }
-    const sessionId = await startSystemSession(trx, deps.box, system, { tenantId, ...client })
-    await writeMasterAudit(trx, entry('signed_in'))
-    const flags = { serviceType: system.service_type, seconds: systemTokenSeconds }
-    return deps.tokens.issue({ personId: system.id, sessionId, tenantId, system: flags })
-  })
+    }),
+  )
 
 /** What RFC 6749, 5.2 calls our errors. */
 const oauthError = (error: AppError, grantType: unknown): string | undefined => {
@@ -115,11 +92,16 @@ export const tokenRoute = (root: App, deps: ControlDeps): void => {
         if (asked.grantType !== 'client_credentials') {
           throw new AppError('validation_failed', 'The only grant_type here is client_credentials.')
         }
-        const token = await signIn(deps, asked, callerOf(request))
-        if (token === undefined) {
+        const signedIn = await signInSystemUser(deps, asked, callerOf(request))
+        if (signedIn === undefined) {
+          await auditFailure(deps, callerOf(request))
           throw new AppError('invalid_credentials', 'There is no system user with this id and secret.')
         }
-        return { access_token: token, token_type: 'Bearer' as const, expires_in: systemTokenSeconds }
+        return {
+          access_token: signedIn.accessToken,
+          token_type: 'Bearer' as const,
+          expires_in: systemTokenSeconds,
+        }
       },
     )
     done()

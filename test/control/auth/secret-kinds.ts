@@ -101,6 +101,10 @@ const systemUsers = async ({ freehold }: SecretWorld): Promise<SecretPart> => {
     secrets: { client: String(one.clientSecret), 'system access': access },
     endpoints: {
       'POST /auth/token': { takes: ['client'], present: askToken },
+      'POST /auth/login as a system user': {
+        takes: ['client'],
+        present: (text) => call('POST', '/auth/login', { body: { email: one.email, password: text } }),
+      },
       'POST /auth/token with Basic credentials': {
         takes: ['client'],
         present: (text) =>

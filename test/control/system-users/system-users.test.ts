@@ -171,6 +171,104 @@ t.test('in a tenant it may do what its role grants there, and nothing elsewhere'
   while ((await write()).status !== 403) await new Promise((resolve) => setTimeout(resolve, 20))
 })
 
+t.test('email and secret give the same token at the login, and no refresh token', async (t) => {
+  const system = await create()
+  const { slug, tenantId } = await newTenant()
+  await asAdmin('PUT', `/${system.id}/tenants/${slug}`, { role: 'Viewer' })
+  const login = (body: object, headers = {}) => call('POST', '/auth/login', { body, headers })
+  const { status, body } = await login({ email: system.email, password: system.secret })
+  t.equal(status, 200)
+  t.match(body, {
+    user: { id: system.id, platformAdmin: false },
+    tenant: { id: tenantId },
+    role: 'Viewer',
+    tokenType: 'Bearer',
+    expiresIn: 86_400,
+  })
+  t.notOk('refreshToken' in body)
+  t.match(claimsOf(String(body.accessToken)), { kind: 'system', sub: system.id, tid: tenantId })
+  t.equal((await call('GET', '/api/projects', { token: String(body.accessToken) })).status, 200)
+  const foreign = await newTenant()
+  const elsewhere = { email: system.email, password: system.secret, tenant: foreign.slug }
+  t.match((await login(elsewhere)).body, { status: 404, code: 'not_found' })
+
+  const other = await create()
+  const person = await signUp()
+  const wrong = [
+    { email: system.email, password: `${system.secret.slice(0, -1)}~` },
+    { email: system.email, password: other.secret },
+    { email: system.email, password: 'correct horse battery' },
+    { email: person.email, password: system.secret },
+    { email: 'nobody@example.com', password: system.secret },
+    { email: system.email, password: person.password },
+  ]
+  for (const credentials of wrong) {
+    const answer = await login(credentials)
+    t.match(answer.body, { status: 401, code: 'invalid_credentials' })
+    t.strictSame({ ...answer.body, requestId: '' }, { ...(await login(wrong[4] ?? {})).body, requestId: '' })
+  }
+  const inCookies = await login(
+    { email: system.email, password: system.secret },
+    { 'x-auth-mode': 'cookie', origin: 'http://localhost:4000' },
+  )
+  t.equal(inCookies.status, 401)
+  t.notOk(inCookies.headers['set-cookie'])
+  await asAdmin('PATCH', `/${system.id}`, { disabled: true })
+  t.equal((await login({ email: system.email, password: system.secret })).status, 401)
+})
+
+t.test(
+  'at the login wrong secrets are throttled as wrong passwords are, for known and unknown',
+  async (t) => {
+    const strict = await startNode(t, postgres, { RATE_LIMITS: 'on' })
+    const system = await create()
+    for (const email of [system.email, 'unknown-program@example.com']) {
+      const guess = () =>
+        strict.call('POST', '/auth/login', { body: { email, password: `fhs_${'a'.repeat(43)}` } })
+      for (let n = 0; n < 5; n += 1) t.equal((await guess()).status, 401)
+      t.match((await guess()).body, { status: 429, code: 'rate_limited' })
+    }
+    t.equal(
+      (await strict.call('POST', '/auth/login', { body: { email: system.email, password: system.secret } }))
+        .status,
+      429,
+    )
+  },
+)
+
+t.test('two rotations at once come one after the other: one newest secret, and both are good', async (t) => {
+  const old = await create()
+  const answers = await Promise.all(
+    [1, 2, 3].map(() => asAdmin('POST', `/${old.id}/rotate`, { graceDays: 1 })),
+  )
+  t.strictSame(
+    answers.map(({ status }) => status),
+    [200, 200, 200],
+  )
+  for (const { body } of answers)
+    t.equal((await askToken({ id: old.id, secret: String(body.clientSecret) })).status, 200)
+  const { rows } = await sql<{ n: number }>`select count(*)::int as n from system_user_secrets
+    where system_user_id = ${old.id} and expires_at is null`.execute(db)
+  t.strictSame(rows, [{ n: 1 }])
+})
+
+t.test('a grace is never made longer, and a session of an old secret ends with it', async (t) => {
+  const old = await create()
+  await tokenOf(old)
+  await asAdmin('POST', `/${old.id}/rotate`, { graceDays: 1 })
+  await asAdmin('POST', `/${old.id}/rotate`, { graceDays: 90 })
+  const { rows } = await sql<{ late: number }>`select count(*)::int as late from system_user_secrets
+    where system_user_id = ${old.id} and expires_at > now() + interval '2 days'`.execute(db)
+  t.strictSame(rows, [{ late: 1 }], 'only the second one')
+  await sql`update system_user_secrets set expires_at = now() + interval '1 hour'
+    where system_user_id = ${old.id} and expires_at < now() + interval '2 days'`.execute(db)
+  const last = await tokenOf(old)
+  const { sid } = claimsOf(last)
+  const sessions = await sql<{ soon: boolean }>`select expires_at < now() + interval '61 minutes' as soon
+    from sessions where id = ${sid}`.execute(db)
+  t.strictSame(sessions.rows, [{ soon: true }])
+})
+
 t.test('it has no account: account and platform routes, passwords and mails are for people', async (t) => {
   const system = await create()
   const token = await tokenOf(system)
@@ -181,8 +279,6 @@ t.test('it has no account: account and platform routes, passwords and mails are 
     t.match(body, { status: 403, code: 'forbidden' }, `${method} ${path}`)
   }
   t.equal((await call('GET', '/platform/tenants', { token })).status, 403)
-  const password = system.secret
-  t.equal((await call('POST', '/auth/login', { body: { email: system.email, password } })).status, 401)
   t.equal((await call('POST', '/auth/refresh', { body: { refreshToken: system.secret } })).status, 401)
   t.equal((await call('GET', '/auth/context', { token: system.secret })).status, 401)
   t.equal((await call('POST', '/auth/logout', { token })).status, 204)
