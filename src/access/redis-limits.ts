@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis'
+import { Redis, type Result } from 'ioredis'
 import type { Logger } from '../kernel/log.ts'
 import type { RedisAddress } from '../kernel/redis-address.ts'
 import type { LimitStore } from './rate-limits.ts'

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import t from 'tap'
-import { addSystemSecret } from '../../../src/access/system-users.ts'
+import { createSystemUser } from '../../../src/access/system-users.ts'
 import { type Browser, cookiesOf, openBrowser } from '../../helpers/browser.ts'
 import { type Freehold, startNode } from '../../helpers/freehold.ts'
 import { startTestPostgres } from '../../helpers/postgres.ts'
@@ -110,16 +110,11 @@ t.test('x-forwarded-* from an untrusted peer, or a trusted one, changes no cooki
 })
 
 t.test('system users get no cookies: POST /auth/token never sets one', async (t) => {
-  const { personId } = await signUp()
-  await db
-    .updateTable('people')
-    .set({ password_hash: null, kind: 'system' })
-    .where('id', '=', personId)
-    .execute()
-  const secret = await db.transaction().execute(async (trx) => {
-    await trx.insertInto('system_users').values({ id: personId, service_type: 'test' }).execute()
-    return addSystemSecret(trx, personId)
-  })
+  const { id: personId, clientSecret: secret } = await db
+    .transaction()
+    .execute((trx) =>
+      createSystemUser(trx, { name: 'Robot', email: undefined, serviceType: 'test', tenantId: null }),
+    )
   for (const [client_secret, status] of [[secret, 200] as const, ['fhs_wrong', 401] as const]) {
     const answer = await call('POST', '/auth/token', {
       headers: { ...cookieMode, cookie: 'freehold-access=x; freehold-refresh=y' },
