@@ -30,13 +30,13 @@ export const mayHaveBegun = (writes: Writes, cause: unknown): Statement | undefi
   writes.head !== undefined && wasRefused(writes.head, writes, cause) ? undefined : writes.head
 
 /**
- * True when a read that was in flight as its connection died may be tried again: no part of an answer has come, and it
- * is not what killed the connection. Of the oldest that is only known when the server has said so; those behind it had
- * not begun.
+ * True when a read that was in flight as its connection died may be tried again, once: no part of an answer has come, and
+ * it is not what killed the connection. Of the oldest that is only known when the server has said so; those behind it had
+ * not begun. A later write that broke the pipe has lost the server's last words, so then it gets the benefit of the doubt.
  */
 export const mayRunAgain = (statement: Statement, begun: boolean, cause: unknown): boolean => {
   if (!statement.rescuable || statement.owner === undefined || statement.sent > 1) return false
   if (statement.rows.length > 0) return false
   if (!begun) return true
-  return cause instanceof pg.DatabaseError && innocent.has(cause.code ?? '')
+  return isBrokenPipe(cause) || (cause instanceof pg.DatabaseError && innocent.has(cause.code ?? ''))
 }

@@ -33,12 +33,13 @@ t.test('the oldest in flight may have begun, unless it was refused', async (t) =
 })
 
 t.test(
-  'a read runs again once, and what may have begun only after the server said why it ended',
+  'a read runs again once, and what may have begun only after the server said why it ended, or could not be heard',
   async (t) => {
     const read = readIn(1)
     t.ok(mayRunAgain(read, false, reset))
     t.notOk(mayRunAgain(read, true, reset))
     t.ok(mayRunAgain(read, true, killed))
+    t.ok(mayRunAgain(read, true, brokenPipe))
     read.sent = 2
     t.notOk(mayRunAgain(read, false, reset), 'not a second time')
   },
