@@ -6,6 +6,9 @@ import type { ControlDeps } from './control/control-deps.ts'
 import { providerRoutes } from './control/identities/provider-routes.ts'
 import { identityRoutes } from './control/identities/routes.ts'
 import { createTravellers } from './control/identities/travellers.ts'
+import { invitationPage } from './control/invitations/page.ts'
+import { invitationRoutes } from './control/invitations/routes.ts'
+import { memberRoutes } from './control/members/routes.ts'
 import { platformAdminRoutes } from './control/platform/admins.ts'
 import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
@@ -102,6 +105,7 @@ export const buildApp = async (
     authenticate,
     publicUrl: config.publicUrl,
     signUpOpen: config.signUp === 'open',
+    signUpInvited: config.signUp !== 'closed',
     verifyEmail: config.verifyEmail,
     manager: service.manager,
     readSettings: settingsReader(service),
@@ -123,10 +127,13 @@ export const buildApp = async (
   linkPages(app)
   providerRoutes(app, providers)
   identityRoutes(app, providers)
+  invitationPage(app)
   tenantRoutes(app, control)
   // Tenant and platform
   accessRoutes(app, control)
+  invitationRoutes(app, control)
   // Tenant
+  memberRoutes(app, control)
   projectRoutes(app)
   tenantSystemUserRoutes(app, control)
   // Platform

@@ -30,6 +30,8 @@ export type ControlDeps = {
   publicUrl: string
   /** Whether anybody may make an account. */
   signUpOpen: boolean
+  /** Whether the invited may make one. */
+  signUpInvited: boolean
   /** Whether an address must be proved before there is an account. */
   verifyEmail: 'before' | 'after'
   manager: TenantManager

@@ -26,7 +26,7 @@ export type Config = Readonly<{
   /** The key that `masterKey` takes the place of, or is to: what is sealed under either opens. */
   previousMasterKey: Buffer | undefined
   accessTokenSeconds: number
-  /** Who may make an account: anybody, the invited (nobody yet: there are no invitations in this release), or nobody. */
+  /** Who may make an account: anybody, only the invited, or nobody. */
   signUp: 'open' | 'invited' | 'closed'
   /** Whether an address must be proved before there is an account, or may be proved later. */
   verifyEmail: 'before' | 'after'

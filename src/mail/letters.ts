@@ -32,12 +32,12 @@ const whereLines = ({ at, address, device }: Whereabouts): string =>
   `When: ${at}\nFrom: ${address ?? 'an unknown address'}\nWith: ${device}`
 
 /** A name that its owner chose, fit for a stranger's mailbox: one line, and nothing that a mail program turns into a link. */
-const plainName = (name: string): string => {
+const plainName = (name: string, otherwise: string): string => {
   const line = name
     .replaceAll(/[\p{C}\s]+/gu, ' ')
     .trim()
     .slice(0, 100)
-  return /:\/\/|www\.|\p{L}\.\p{L}{2}/iu.test(line) || line === '' ? 'a team' : line
+  return /:\/\/|www\.|\p{L}\.\p{L}{2}/iu.test(line) || line === '' ? otherwise : line
 }
 
 type Kind = Letter['kind']
@@ -96,8 +96,8 @@ const composers: Composers = {
   invitation: ({ link, tenant, inviter }) => ({
     subject: 'You are invited',
     paragraphs: [
-      `${inviter} invites you to join ${plainName(tenant)}.`,
-      'Sign in, or sign up with this email address, to accept.',
+      `${plainName(inviter, 'Somebody')} invites you to join ${plainName(tenant, 'a team')}.`,
+      'Sign in, or sign up with this email address, to accept. The link works once, for 7 days.',
     ],
     action: { label: 'See the invitation', link },
     closing: 'If you do not know who this is, ignore this mail: nothing happens.',

@@ -44,6 +44,20 @@ export type DatabasesTable = {
   updated_at: Generated<Date>
 }
 
+export type ErasuresTable = {
+  id: string
+  tenant_id: string
+  slug: string
+  name: string
+  database_id: string | null
+  database_name: string | null
+  cluster: string | null
+  created_at: Date
+  deleted_at: Date | null
+  begun_at: Generated<Date>
+  finished_at: Date | null
+}
+
 export type IdentitiesTable = {
   id: string
   person_id: string
@@ -60,6 +74,21 @@ export type InstallationTable = {
   key_check: Buffer
   admin_shown_at: Date | null
   created_at: Generated<Date>
+}
+
+export type InvitationsTable = {
+  id: string
+  tenant_id: string
+  email: string
+  role_id: string
+  invited_by: string | null
+  by_platform: Generated<boolean>
+  token_hash: Buffer
+  status: Generated<'open' | 'accepted' | 'declined' | 'cancelled' | 'expired'>
+  created_at: Generated<Date>
+  sent_at: Generated<Date>
+  expires_at: Date
+  closed_at: Date | null
 }
 
 export type KnownDevicesTable = {
@@ -112,7 +141,7 @@ export type NodesTable = {
 
 export type OperationsTable = {
   id: string
-  kind: 'build' | 'provision' | 'erase' | 'migrate'
+  kind: 'build' | 'provision' | 'erase' | 'migrate' | 'purge'
   status: 'running' | 'succeeded' | 'failed'
   step: string
   tenant_id: string | null
@@ -165,6 +194,11 @@ export type RefreshTokensTable = {
   session_id: string
   generation: number
   created_at: Generated<Date>
+}
+
+export type ReplacedInvitationTokensTable = {
+  token_hash: Buffer
+  invitation_id: string
 }
 
 export type RolePoliciesTable = {
@@ -271,14 +305,18 @@ export type TenantsTable = {
   purge_after: Date | null
   created_at: Generated<Date>
   updated_at: Generated<Date>
+  deleted_at: Date | null
+  restore_to: 'pending' | 'active' | 'suspended' | null
 }
 
 export type MasterTables = {
   audit_log: AuditLogTable
   clusters: ClustersTable
   databases: DatabasesTable
+  erasures: ErasuresTable
   identities: IdentitiesTable
   installation: InstallationTable
+  invitations: InvitationsTable
   known_devices: KnownDevicesTable
   mailed_tokens: MailedTokensTable
   memberships: MembershipsTable
@@ -290,6 +328,7 @@ export type MasterTables = {
   policy_permissions: PolicyPermissionsTable
   rate_limits: RateLimitsTable
   refresh_tokens: RefreshTokensTable
+  replaced_invitation_tokens: ReplacedInvitationTokensTable
   role_policies: RolePoliciesTable
   roles: RolesTable
   sealed_payloads: SealedPayloadsTable

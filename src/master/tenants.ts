@@ -1,5 +1,5 @@
 import { isUuid } from '../kernel/ids.ts'
-import type { MasterDb } from './master.ts'
+import type { MasterDb, MasterTransaction } from './master.ts'
 
 const tenantsWithDeed = (db: MasterDb) =>
   db
@@ -35,4 +35,17 @@ export const listTenants = (db: MasterDb, page: { limit: number; after: string |
 export const findTenant = (db: MasterDb, idOrSlug: string) =>
   tenantsWithDeed(db)
     .where(isUuid(idOrSlug) ? 'tenants.id' : 'tenants.slug', '=', idOrSlug)
+    .executeTakeFirst()
+
+/**
+ * The tenant's row, locked until the transaction ends: whatever changes who belongs to a tenant, or whether there is one,
+ * takes this lock first, so that nothing it has looked at can change meanwhile. Undefined when there is none.
+ */
+export const lockTenant = (trx: MasterTransaction, tenantId: string) =>
+  trx
+    .selectFrom('tenants')
+    .select(['id', 'slug', 'name', 'status', 'database_id', 'restore_to', 'purge_after'])
+    .where('id', '=', tenantId)
+    // Rows that only point to the tenant may still be added by others.
+    .forNoKeyUpdate()
     .executeTakeFirst()

@@ -21,8 +21,8 @@ export type NewTenant = {
   /** The name of the cluster it shall be on; any that fits when left out. */
   cluster?: string | undefined
   tier: Tier
-  /** The id of the person who becomes the tenant's first member, with the system role Admin. */
-  firstAdmin: string
+  /** The id of the person who becomes the tenant's first member, with the system role Admin; undefined: it has none yet. */
+  firstAdmin: string | undefined
   /** Who creates it: for the audit log. */
   by: Pick<MasterAuditEntry, 'actor' | 'caller'>
 }
@@ -71,8 +71,10 @@ const createStepByStep = async (
     tier: tenant.tier,
     logo_url: null,
     purge_after: null,
+    deleted_at: null,
+    restore_to: null,
   })
-  await insertAdmin(trx, row.id, tenant.firstAdmin)
+  if (tenant.firstAdmin !== undefined) await insertAdmin(trx, row.id, tenant.firstAdmin)
   await writeMasterAudit(trx, created(tenant, row.id))
   if (spare === undefined) {
     const wish = tenant.cluster === undefined ? {} : { clusterId: place.id }
@@ -91,7 +93,7 @@ const created = ({ by }: NewTenant, id: string): MasterAuditEntry => ({
 
 const tenantColumns = [
   ...(['id', 'slug', 'name', 'status', 'database_id', 'plan', 'region', 'tier'] as const),
-  ...(['logo_url', 'purge_after', 'created_at', 'updated_at'] as const),
+  ...(['logo_url', 'purge_after', 'deleted_at', 'restore_to', 'created_at', 'updated_at'] as const),
 ] as const
 
 /**
@@ -145,9 +147,10 @@ const creatingFromSpare = (db: MasterDb, slug: string, wanted: NewTenant, schema
               )
               .select([
                 'tenant.id as tenant_id',
-                sql<string>`${wanted.firstAdmin}::uuid`.as('person_id'),
+                sql<string>`${wanted.firstAdmin ?? null}::uuid`.as('person_id'),
                 sql<string>`roles.id`.as('role_id'),
-              ]),
+              ])
+              .where(sql<boolean>`${wanted.firstAdmin ?? null}::uuid is not null`),
           ),
       )
       .with('audit', () => masterAuditOf('tenant', created(wanted, id)))

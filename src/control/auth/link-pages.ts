@@ -7,7 +7,8 @@ const style =
   'body{margin:0;padding:15vh 24px;font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff}' +
   'form{max-width:360px;margin:auto;display:grid;gap:16px}h1{font-size:22px;margin:0}p{margin:0}' +
   'input,button{font:inherit;padding:10px;border-radius:6px;border:1px solid #999}' +
-  'button{background:#1f4fd8;border-color:#1f4fd8;color:#fff;cursor:pointer}button:disabled{opacity:.5}'
+  'button{background:#1f4fd8;border-color:#1f4fd8;color:#fff;cursor:pointer}button:disabled{opacity:.5}' +
+  'body>p{max-width:360px;margin:16px auto}[hidden]{display:none!important}'
 
 /** Sends the form with the token from behind `#`, and takes it out of the address first: history keeps no secret. */
 const script = `
@@ -29,7 +30,8 @@ form.addEventListener('submit', async (event) => {
 
 type Form = { title: string; says: string; field: string; button: string; done: string; more?: string }
 
-const forms: Record<keyof typeof pages, Form> = {
+/** The pages that are one form for one request. */
+const forms: Record<Exclude<keyof typeof pages, 'invitation'>, Form> = {
   verifyEmail: {
     title: 'Confirm your email address',
     says: '',
@@ -62,47 +64,58 @@ const forms: Record<keyof typeof pages, Form> = {
   },
 }
 
-const toPage = ({ title, says, field, button, done, more = done }: Form): string =>
+const toBody = ({ title, says, field, button, done, more = done }: Form): string =>
+  `<form data-done="${done}" data-more="${more}"><h1>${title}</h1>${field}<button>${button}</button><p role="status">${says}</p></form>`
+
+/** What a page is made of; the body may hold what we wrote ourselves and nothing else. */
+type PageParts = { title: string; body: string; script: string }
+
+const toPage = ({ title, body, script }: PageParts): string =>
   `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title}</title><style>${style}</style></head>
-<body><form data-done="${done}" data-more="${more}"><h1>${title}</h1>${field}<button>${button}</button><p role="status">${says}</p></form>
+<body>${body}
 <script type="module">${script}</script></body></html>
 `
 
 const hashOf = (source: string): string => `'sha256-${sha256(source).toString('base64')}'`
 
-const contentSecurityPolicy = [
-  "default-src 'none'",
-  `script-src ${hashOf(script)}`,
-  `style-src ${hashOf(style)}`,
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join('; ')
+/** Only this page's own script and style, and requests to our own address. */
+const securityPolicyOf = (ownScript: string): string =>
+  [
+    "default-src 'none'",
+    `script-src ${hashOf(ownScript)}`,
+    `style-src ${hashOf(style)}`,
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ')
+
+/** Serves a page that is the same for everybody: what is secret stands behind the `#` of its address. */
+export const pageRoute = (app: App, path: string, parts: PageParts): void => {
+  const page = toPage(parts)
+  const policy = securityPolicyOf(parts.script)
+  app.get(
+    path,
+    {
+      config: publicRoute('a page with a form, the same for everybody'),
+      schema: { tags: ['Account'], summary: `Page: ${parts.title.toLowerCase()}` },
+    },
+    async (_request, reply) =>
+      reply
+        .header('content-security-policy', policy)
+        .header('referrer-policy', 'no-referrer')
+        .type('text/html; charset=utf-8')
+        .send(page),
+  )
+}
 
 /**
  * The pages that links in mails lead to, at the addresses their forms post to. A page only asks; the person's click
  * spends the token, so a mail scanner that follows every link spends nothing.
  */
 export const linkPages = (app: App): void => {
-  for (const [name, path] of Object.entries(pages)) {
-    const page = toPage(forms[name as keyof typeof pages])
-    app.get(
-      path,
-      {
-        config: publicRoute('a page with a form, the same for everybody'),
-        schema: {
-          tags: ['Account'],
-          summary: `Page: ${forms[name as keyof typeof pages].title.toLowerCase()}`,
-        },
-      },
-      async (_request, reply) =>
-        reply
-          .header('content-security-policy', contentSecurityPolicy)
-          .header('referrer-policy', 'no-referrer')
-          .type('text/html; charset=utf-8')
-          .send(page),
-    )
+  for (const [name, form] of Object.entries(forms)) {
+    pageRoute(app, pages[name as keyof typeof forms], { title: form.title, body: toBody(form), script })
   }
 }

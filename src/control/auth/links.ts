@@ -4,6 +4,7 @@ export const pages = {
   resetPassword: '/auth/password/reset',
   forgotPassword: '/auth/password/forgot',
   confirmIdentity: '/auth/identities/confirm',
+  invitation: '/auth/invitation',
 } as const
 
 /**

@@ -32,7 +32,7 @@ import {
 } from './schemas.ts'
 import { chooseTenantOf, endOwnSession, refresh } from './session-flows.ts'
 import { login, type SignedIn } from './sign-in.ts'
-import { register, requestSignUp } from './sign-up.ts'
+import { register, registerInvited, requestSignUp } from './sign-up.ts'
 
 const tags = ['Account']
 
@@ -78,7 +78,8 @@ const signUpRoute = (app: App, deps: ControlDeps): void => {
       schema: {
         tags,
         summary: 'Sign up',
-        description: 'With VERIFY_EMAIL=before the answer is always 202, and a mail says how to go on.',
+        description:
+          'With VERIFY_EMAIL=before the answer is always 202, and a mail says how to go on; with an invitation it is 201.',
         headers: ModeHeaders,
         body: RegisterBody,
         response: answers({ 201: SessionView, 202: AcceptedView }),
@@ -86,12 +87,20 @@ const signUpRoute = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const mode = wantedMode(deps, request)
-      if (deps.verifyEmail === 'after') {
+      const { invitationToken, ...given } = request.body
+      const registration = { ...given, mode }
+      const caller = callerOf(request)
+      if (invitationToken !== undefined) {
+        const invited = await registerInvited(deps, registration, invitationToken, caller)
         reply.code(201)
-        const signedIn = await register(deps, { ...request.body, mode }, callerOf(request))
-        return sessionAnswer(deps, reply, signedIn)
+        return sessionAnswer(deps, reply, invited)
       }
-      await requestSignUp(deps, request.body, callerOf(request))
+      if (deps.verifyEmail === 'after') {
+        const registered = await register(deps, registration, caller)
+        reply.code(201)
+        return sessionAnswer(deps, reply, registered)
+      }
+      await requestSignUp(deps, registration, caller)
       reply.code(202)
       return { message: 'A mail to this address says how to go on.' }
     },

@@ -8,6 +8,14 @@ export const RegisterBody = Body({
   password: Password(),
   firstName: Line({ maxLength: 100 }),
   lastName: Type.Optional(Line({ maxLength: 100 })),
+  invitationToken: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 200,
+      description:
+        'From the link of an invitation to this address: proves it, and makes the account a member',
+    }),
+  ),
 })
 
 const IdOrSlug = () => Line({ maxLength: 63, description: 'Id or slug of a tenant' })

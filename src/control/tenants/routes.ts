@@ -4,10 +4,11 @@ import type { App } from '../../http/app.ts'
 import { identityOf } from '../../http/guards.ts'
 import { callerOf } from '../../http/identity.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
-import { answers, Id } from '../../http/schemas.ts'
+import { answers, Id, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { findMyTenant, listMyTenants, type MemberTenant } from '../../master/memberships.ts'
 import type { ControlDeps } from '../control-deps.ts'
+import { leaveTenant } from '../members/flows.ts'
 import { CreateTenantBody, defaultPlan, TenantParams } from './schemas.ts'
 import { newTenantSettings, TenantStatus, TenantView, toTenantView } from './tenant-view.ts'
 
@@ -112,8 +113,32 @@ const readRoutes = (app: App, deps: ControlDeps): void => {
   )
 }
 
+const leaveRoute = (app: App, deps: ControlDeps): void => {
+  app.post(
+    '/tenants/:tenant/leave',
+    {
+      config: accountRoute(),
+      schema: {
+        tags,
+        summary: 'Leave a tenant',
+        description: 'Its last Admin makes somebody else an Admin first.',
+        params: TenantParams,
+        response: answers({ 204: NoContent }),
+      },
+    },
+    async (request, reply) => {
+      const { personId } = identityOf(request)
+      const { id } = await findMine(deps, personId, request.params.tenant)
+      const actor = { kind: 'person', id: personId } as const
+      await leaveTenant(deps, { tenantId: id, personId, actor, caller: callerOf(request) })
+      return reply.code(204).send(null)
+    },
+  )
+}
+
 /** The tenants of the signed-in person. */
 export const tenantRoutes = (app: App, deps: ControlDeps): void => {
   createRoute(app, deps)
   readRoutes(app, deps)
+  leaveRoute(app, deps)
 }

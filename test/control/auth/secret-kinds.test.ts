@@ -7,7 +7,7 @@ import { makeSecrets, startSecretWorld } from './secret-kinds.ts'
 const world = await startSecretWorld(t, await startTestPostgres(t), await openMailbox(t))
 const { secrets, endpoints } = await makeSecrets(world)
 
-const isRefusal = (status: number): boolean => [400, 401, 403, 410].includes(status)
+const isRefusal = (status: number): boolean => [400, 401, 403, 404, 410].includes(status)
 
 // The order matters: what must not work is tried first, so that the last test shows that it has spent nothing.
 t.test('every kind of secret at every endpoint: off the diagonal none works', async (t) => {

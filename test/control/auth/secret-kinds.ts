@@ -117,6 +117,45 @@ const systemUsers = async ({ freehold }: SecretWorld): Promise<SecretPart> => {
   }
 }
 
+/** Each place has an invitation of its own: accepting spends it. */
+const invitations = async ({ freehold, mailbox }: SecretWorld): Promise<SecretPart> => {
+  const { call, service, newTenant, signUp } = freehold
+  const admin = await newTenant()
+  const guest = await signUp()
+  const now = new Date()
+  await service.master.db
+    .updateTable('people')
+    .set({ email_verified_at: now })
+    .where('id', '=', guest.personId)
+    .execute()
+  const email = 'invited@example.com'
+  const tokenFor = async (to: string): Promise<string> => {
+    await call('POST', '/api/invitations', { token: admin.token, body: { email: to, role: 'Viewer' } })
+    return (await mailbox.receive(service, to)).at(-1)?.token ?? ''
+  }
+  return {
+    secrets: { invitation: await tokenFor(guest.email), 'invitation to sign up': await tokenFor(email) },
+    endpoints: {
+      'GET /invitations/:token': {
+        takes: ['invitation', 'invitation to sign up'],
+        present: (token) => call('GET', `/invitations/${encodeURIComponent(token)}`),
+      },
+      'POST /auth/register': {
+        takes: ['invitation to sign up'],
+        present: (invitationToken) =>
+          call('POST', '/auth/register', {
+            body: { email, password: 'a long passphrase', firstName: 'I', invitationToken },
+          }),
+      },
+      'POST /invitations/:token/accept': {
+        takes: ['invitation'],
+        present: (token) =>
+          call('POST', `/invitations/${encodeURIComponent(token)}/accept`, { token: guest.token }),
+      },
+    },
+  }
+}
+
 const metrics = async ({ freehold }: SecretWorld): Promise<SecretPart> => ({
   secrets: { metrics: metricsToken },
   endpoints: {
@@ -134,6 +173,7 @@ const parts: readonly ((world: SecretWorld) => Promise<SecretPart>)[] = [
   accounts,
   signUps,
   systemUsers,
+  invitations,
   metrics,
 ]
 
