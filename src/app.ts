@@ -1,4 +1,3 @@
-import cookie from '@fastify/cookie'
 import { accountRoutes } from './control/auth/account-routes.ts'
 import { linkPages } from './control/auth/link-pages.ts'
 import { authRoutes } from './control/auth/routes.ts'
@@ -88,7 +87,6 @@ export const buildApp = async (
   const metrics = registerMetrics(app, (registry) =>
     collectRouterMetrics(registry, () => router.stats(), service.budgets),
   )
-  await app.register(cookie)
   await registerOpenApi(app, { version, publicUrl: config.publicUrl, cookie: cookies.accessName })
 
   const control: ControlDeps = {

@@ -37,19 +37,24 @@ export const readCookie = (header: string, name: string): string | undefined => 
   return values[0]?.slice(start.length)
 }
 
+/** What goes before a cookie's name and after its attributes here. */
+export const cookieKind = (publicUrl: string): { prefix: '' | '__Host-'; secure: '' | '; Secure' } => {
+  const address = new URL(publicUrl)
+  const onlyHere = address.protocol === 'http:' && isLoopbackHost(address.hostname)
+  return onlyHere ? { prefix: '', secure: '' } : { prefix: '__Host-', secure: '; Secure' }
+}
+
 /**
  * Cookies for this installation. Everything hangs on `publicUrl`, nothing on what a request says of itself: `__Host-` and
  * Secure everywhere, but for plain http to this very machine, where browsers would not keep them.
  */
 export const createSessionCookies = (publicUrl: string): SessionCookies => {
-  const address = new URL(publicUrl)
-  const onlyHere = address.protocol === 'http:' && isLoopbackHost(address.hostname)
-  const prefix = onlyHere ? '' : '__Host-'
+  const { prefix, secure } = cookieKind(publicUrl)
   const [accessName, refreshName] = [`${prefix}freehold-access`, `${prefix}freehold-refresh`]
 
   const set = (reply: FastifyReply, name: string, { token, seconds }: Lasting): void => {
     if (!plainValue.test(token)) throw new Error('a token that no cookie can hold')
-    const attributes = `Max-Age=${seconds}; Path=/; HttpOnly; SameSite=Strict${onlyHere ? '' : '; Secure'}`
+    const attributes = `Max-Age=${seconds}; Path=/; HttpOnly; SameSite=Strict${secure}`
     reply.header('set-cookie', `${name}=${token}; ${attributes}`)
   }
   return {

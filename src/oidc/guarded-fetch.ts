@@ -28,7 +28,7 @@ const isIn = (list: BlockList, { hostname }: URL): boolean => {
   return version !== 0 && list.check(host, version === 4 ? 'ipv4' : 'ipv6')
 }
 
-const isLocal = (url: URL): boolean => isLoopbackHost(url.hostname) || isIn(loopback, url)
+const isLocal = (url: URL): boolean => isLoopbackHost(url.hostname.replace(/\.$/, '')) || isIn(loopback, url)
 
 /**
  * Whether an address that a provider names may be asked. A provider on the internet has no business on this machine or

@@ -46,7 +46,7 @@ export const openBrowser = (app: App, publicUrl: string, userAgent = 'test brows
     cookies.set(url.host, jar)
     for (const line of headers.getSetCookie()) {
       const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? []
-      if (value === '' || /expires=Thu, 01 Jan 1970/i.test(line)) jar.delete(name)
+      if (value === '') jar.delete(name)
       else jar.set(name, value)
     }
   }

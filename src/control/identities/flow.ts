@@ -1,3 +1,6 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { SessionMode } from '../../access/sessions.ts'
+import { cookieKind, readCookie } from '../../http/cookies.ts'
 import { randomSecret, sameBytes } from '../../kernel/crypto.ts'
 import type { Binding } from '../../oidc/provider.ts'
 import type { Travellers } from './travellers.ts'
@@ -10,6 +13,8 @@ export type Purpose = {
   provider: string
   /** Null: whoever comes back gets the session as the answer itself. */
   returnTo: string | null
+  /** How the tokens of the session are to travel. */
+  mode: SessionMode
   /** Base64url; see spendSignInCode. */
   challenge: string | null
   /** Set when a signed-in person connects an identity: the session that must finish it. */
@@ -37,12 +42,20 @@ export const readFlow = (
   return sameBytes(Buffer.from(flow.state), Buffer.from(expected.state)) ? flow : undefined
 }
 
-/** Over TLS no other host, not even a subdomain, can set or read a cookie of this name. */
+/** The cookie that a sign-in travels in: a browser keeps one, so who begins twice finishes the second. */
 export const flowCookie = (publicUrl: string) => {
-  const secure = publicUrl.startsWith('https:')
+  const { prefix, secure } = cookieKind(publicUrl)
+  const name = `${prefix}freehold-sign-in`
+  // Lax: the provider sends the browser back from another site.
+  const set = (reply: FastifyReply, value: string, seconds: number): void => {
+    reply.header(
+      'set-cookie',
+      `${name}=${value}; Max-Age=${seconds}; Path=/; HttpOnly; SameSite=Lax${secure}`,
+    )
+  }
   return {
-    name: secure ? '__Host-freehold_sign_in' : 'freehold_sign_in',
-    // Lax: the provider sends the browser back from another site.
-    options: { path: '/', httpOnly: true, sameSite: 'lax', secure, maxAge: flowSeconds },
-  } as const
+    read: (request: FastifyRequest): string | undefined => readCookie(request.headers.cookie ?? '', name),
+    give: (reply: FastifyReply, value: string): void => set(reply, value, flowSeconds),
+    clear: (reply: FastifyReply): void => set(reply, '', 0),
+  }
 }

@@ -7,9 +7,10 @@ import { callerOf } from '../../http/identity.ts'
 import { answers, NoContent } from '../../http/schemas.ts'
 import { AppError, isAppError } from '../../kernel/errors.ts'
 import type { Provider } from '../../oidc/provider.ts'
+import { deliverTokens, wantedMode } from '../auth/deliver-tokens.ts'
 import { addressLimits } from '../auth/limits.ts'
 import { sessionAnswer } from '../auth/routes.ts'
-import { SessionView } from '../auth/schemas.ts'
+import { ModeHeaders, SessionView } from '../auth/schemas.ts'
 import { beginFlow, type Flow, flowCookie, type Purpose, readFlow } from './flow.ts'
 import { linkCodeFor, openTicket } from './link.ts'
 import type { ProviderDeps } from './provider-deps.ts'
@@ -24,13 +25,16 @@ const tags = ['Account']
 const configSeconds = 60
 
 const purposeOf = (deps: ProviderDeps, provider: string, query: Static<typeof StartQuery>): Purpose => {
-  const { returnTo, challenge, ticket } = query
+  const { returnTo, challenge, ticket, mode = 'bearer' } = query
   if (ticket !== undefined) return openTicket(deps, provider, ticket)
-  if (challenge !== undefined && returnTo === undefined) {
-    throw new AppError('validation_failed', 'A challenge needs a returnTo, where the code goes.')
+  if (challenge !== undefined && (returnTo === undefined || mode === 'cookie')) {
+    throw new AppError(
+      'validation_failed',
+      'A challenge needs a returnTo, where the code goes, and no cookies.',
+    )
   }
   const place = returnTo === undefined ? null : readReturnTo(returnTo, deps.publicUrl, deps.returnOrigins)
-  return { provider, returnTo: place, challenge: challenge ?? null, link: null }
+  return { provider, returnTo: place, mode, challenge: challenge ?? null, link: null }
 }
 
 /** What an app finds behind the `#`, where neither a log nor another site sees it. */
@@ -71,7 +75,7 @@ const startRoute = (app: App, deps: ProviderDeps, provider: Provider): void => {
         tags,
         summary: `Sign in with ${provider.label}`,
         description:
-          'For browsers. Afterwards returnTo is called with #code= for POST /auth/exchange, or with #error=. Without returnTo the last answer is the session.',
+          'For browsers. Afterwards returnTo is called with #code= for POST /auth/exchange, with nothing when mode is cookie, or with #error=. Without returnTo the last answer is the session.',
         querystring: StartQuery,
         response: answers({ 302: NoContent }),
       },
@@ -82,10 +86,8 @@ const startRoute = (app: App, deps: ProviderDeps, provider: Provider): void => {
         purposeOf(deps, provider.name, request.query),
       )
       const page = await provider.begin(callbackOf(deps, provider), binding)
-      return reply
-        .setCookie(cookie.name, value, cookie.options)
-        .header('referrer-policy', 'no-referrer')
-        .redirect(page.href, 302)
+      cookie.give(reply, value)
+      return reply.redirect(page.href, 302)
     },
   )
 }
@@ -107,20 +109,24 @@ const callbackRoute = (app: App, deps: ProviderDeps, provider: Provider): void =
     async (request, reply) => {
       const caller = callerOf(request)
       const { state } = request.query
-      const flow = readFlow(deps.travellers, request.cookies[cookie.name], { provider: provider.name, state })
+      const flow = readFlow(deps.travellers, cookie.read(request), { provider: provider.name, state })
       if (flow === undefined) throw unknownFlow()
-      reply.clearCookie(cookie.name, cookie.options).header('referrer-policy', 'no-referrer')
-      const { returnTo, link, challenge } = flow
+      cookie.clear(reply)
+      const { returnTo, link, challenge, mode } = flow
       const finish = async () => {
         const identity = await prove(deps, provider, flow, request)
         if (link !== null) return linkCodeFor(deps, link, identity)
         const identityId = await recognise(deps, provider, identity, caller)
-        return returnTo === null ? signInAs(deps, identityId, caller) : codeFor(deps, identityId, challenge)
+        if (returnTo === null || mode === 'cookie') return signInAs(deps, identityId, mode, caller)
+        return codeFor(deps, identityId, challenge)
       }
       try {
         const result = await finish()
-        if (typeof result !== 'string') return await sessionAnswer(deps, reply, result)
-        return reply.redirect(returning(returnTo ?? deps.publicUrl, { code: result }), 302)
+        if (typeof result === 'string')
+          return reply.redirect(returning(returnTo ?? deps.publicUrl, { code: result }), 302)
+        if (returnTo === null) return await sessionAnswer(deps, reply, result)
+        deliverTokens(deps, reply, result.issued)
+        return reply.redirect(returnTo, 302)
       } catch (error) {
         if (returnTo === null || !isAppError(error)) throw error
         return reply.redirect(
@@ -143,12 +149,15 @@ const exchangeRoute = (app: App, deps: ProviderDeps): void => {
         summary: 'Exchange the code of a sign-in for the session',
         description:
           'Once, within a minute. With the verifier exactly when the sign-in was begun with a challenge.',
+        headers: ModeHeaders,
         body: ExchangeBody,
         response: answers({ 200: SessionView }),
       },
     },
-    async (request, reply) =>
-      sessionAnswer(deps, reply, await exchange(deps, request.body, callerOf(request))),
+    async (request, reply) => {
+      const mode = wantedMode(deps, request)
+      return sessionAnswer(deps, reply, await exchange(deps, { ...request.body, mode }, callerOf(request)))
+    },
   )
 }
 

@@ -21,6 +21,11 @@ const Challenge = () =>
 export const StartQuery = Type.Object({
   returnTo: Type.Optional(ReturnTo()),
   challenge: Type.Optional(Challenge()),
+  mode: Type.Optional(
+    Type.Union([Type.Literal('bearer'), Type.Literal('cookie')], {
+      description: 'cookie: the tokens come in cookies with the last answer, and returnTo gets no code',
+    }),
+  ),
   ticket: Type.Optional(
     Type.String({
       maxLength: 4096,

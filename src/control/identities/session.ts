@@ -1,4 +1,4 @@
-import type { IssuedSession } from '../../access/sessions.ts'
+import type { IssuedSession, SessionMode } from '../../access/sessions.ts'
 import { createSignInCode, spendSignInCode } from '../../access/sign-in-codes.ts'
 import type { Caller } from '../../http/identity.ts'
 import { AppError } from '../../kernel/errors.ts'
@@ -18,6 +18,7 @@ const openSessionFor = async (
   trx: MasterTransaction,
   deps: ProviderDeps,
   identityId: string,
+  mode: SessionMode,
   caller: Caller,
 ): Promise<IssuedSession | undefined> => {
   const person = await lockPersonOf(trx, identityId)
@@ -25,7 +26,7 @@ const openSessionFor = async (
   const tenants = await listMyTenants(trx, person.id)
   const active = tenants.filter((tenant) => tenant.status === 'active')
   const tenantId = active.length === 1 ? (active[0]?.id ?? null) : null
-  return openSession(trx, deps, { person, tenantId, proofs: ['fed'], caller })
+  return openSession(trx, deps, { person, tenantId, proofs: ['fed'], mode, caller })
 }
 
 const toSignedIn = async (deps: ProviderDeps, issued: IssuedSession | undefined): Promise<SignedIn> => {
@@ -36,10 +37,15 @@ const toSignedIn = async (deps: ProviderDeps, issued: IssuedSession | undefined)
 }
 
 /** The session of who has just come back as this identity. Throws `gone` when it was removed, or the person disabled, meanwhile. */
-export const signInAs = async (deps: ProviderDeps, identityId: string, caller: Caller): Promise<SignedIn> =>
+export const signInAs = async (
+  deps: ProviderDeps,
+  identityId: string,
+  mode: SessionMode,
+  caller: Caller,
+): Promise<SignedIn> =>
   toSignedIn(
     deps,
-    await deps.db.transaction().execute((trx) => openSessionFor(trx, deps, identityId, caller)),
+    await deps.db.transaction().execute((trx) => openSessionFor(trx, deps, identityId, mode, caller)),
   )
 
 /** A code for `exchange`. */
@@ -53,12 +59,12 @@ export const codeFor = (deps: ProviderDeps, identityId: string, challenge: strin
 /** Exchanges a code for the session. Throws `gone` for every code that is good no more, whatever the reason. */
 export const exchange = async (
   deps: ProviderDeps,
-  { code, verifier }: { code: string; verifier?: string },
+  { code, verifier, mode }: { code: string; verifier?: string; mode: SessionMode },
   caller: Caller,
 ): Promise<SignedIn> => {
   const issued = await deps.db.transaction().execute(async (trx) => {
     const identityId = await spendSignInCode(trx, code, verifier)
-    return identityId === undefined ? undefined : openSessionFor(trx, deps, identityId, caller)
+    return identityId === undefined ? undefined : openSessionFor(trx, deps, identityId, mode, caller)
   })
   if (issued === undefined) await auditFailedSignIn(deps, null, caller)
   return toSignedIn(deps, issued)

@@ -1,3 +1,4 @@
+// Longer than others: each of its tests needs the same two providers, a mailbox and a service.
 import t from 'tap'
 import { startFreehold } from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
@@ -312,16 +313,4 @@ t.test('the last way to sign in stays, also when the last two go at once', async
   )
   const working = left.find(({ provider }) => provider === 'google')
   t.match((await remove(token, working?.id ?? '')).body, { status: 409, code: 'conflict' })
-})
-
-t.test('with sign-up closed, Google opens no account and lets the known in', async (t) => {
-  const { service: closed, app: door } = await startFreehold(t, { ...google.env, SIGN_UP: 'closed' })
-  const { login, email } = googler()
-  const browser = openBrowser(door, publicUrl)
-  t.match((await browser.visit('/auth/google', { login })).body, { status: 403, code: 'forbidden' })
-  const id = crypto.randomUUID()
-  await closed.master.db.insertInto('people').values({ id, email, first_name: 'Known' }).execute()
-  const identity = { id: crypto.randomUUID(), person_id: id, issuer: google.issuer, subject: login }
-  await closed.master.db.insertInto('identities').values(identity).execute()
-  t.match((await openBrowser(door, publicUrl).visit('/auth/google', { login })).user, { id })
 })

@@ -144,7 +144,7 @@ t.test(
   async (t) => {
     const { headers } = await call('GET', '/auth/google')
     const cookie = String(headers['set-cookie'])
-    t.match(cookie, /^freehold_sign_in=[\w-]+; Max-Age=600; Path=\/; HttpOnly; SameSite=Lax$/)
+    t.match(cookie, /^freehold-sign-in=[\w-]+; Max-Age=600; Path=\/; HttpOnly; SameSite=Lax$/)
     t.equal(headers['referrer-policy'], 'no-referrer')
   },
 )

@@ -1,3 +1,5 @@
+import { createMailedToken } from '../../../src/access/mailed-tokens.ts'
+import { createSignInCode } from '../../../src/access/sign-in-codes.ts'
 import { type Answer, type Freehold, startNode } from '../../helpers/freehold.ts'
 import type { Mailbox } from '../../helpers/mailbox.ts'
 import type { TestPostgres } from '../../helpers/postgres.ts'
@@ -156,6 +158,34 @@ const invitations = async ({ freehold, mailbox }: SecretWorld): Promise<SecretPa
   }
 }
 
+const identities = async ({ freehold }: SecretWorld): Promise<SecretPart> => {
+  const { call, service, signUp } = freehold
+  const { db } = service.master
+  const [known, asked] = [await signUp(), await signUp()]
+  const issuer = 'https://idp.example'
+  const id = crypto.randomUUID()
+  const identity = { id, person_id: known.personId, issuer, subject: known.personId }
+  await db.insertInto('identities').values(identity).execute()
+  const owner = { purpose: 'link_identity', email: asked.email, personId: asked.personId } as const
+  const { code, token } = await db.transaction().execute(async (trx) => ({
+    code: await createSignInCode(trx, id, null),
+    ...(await createMailedToken(trx, { ...owner, identity: { issuer, subject: asked.personId } })),
+  }))
+  return {
+    secrets: { 'sign-in code': code, 'identity link': token },
+    endpoints: {
+      'POST /auth/exchange': {
+        takes: ['sign-in code'],
+        present: (text) => call('POST', '/auth/exchange', { body: { code: text } }),
+      },
+      'POST /auth/identities/confirm': {
+        takes: ['identity link'],
+        present: (text) => call('POST', '/auth/identities/confirm', { body: { token: text } }),
+      },
+    },
+  }
+}
+
 const metrics = async ({ freehold }: SecretWorld): Promise<SecretPart> => ({
   secrets: { metrics: metricsToken },
   endpoints: {
@@ -174,6 +204,7 @@ const parts: readonly ((world: SecretWorld) => Promise<SecretPart>)[] = [
   signUps,
   systemUsers,
   invitations,
+  identities,
   metrics,
 ]
 
