@@ -122,7 +122,7 @@ export const openService = async (
 
     const freshness: { feed: ChangeFeed | undefined } = { feed: undefined }
     const isFresh = (): boolean => freshness.feed?.isFresh() ?? false
-    const grants = new Grants(master, isFresh)
+    const grants = new Grants(master, isFresh, clock)
     const nodeId = newId()
     const shares = createNodeShares({
       id: nodeId,

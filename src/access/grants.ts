@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { CachedLookup } from '../kernel/cached-lookup.ts'
+import { type Clock, systemClock } from '../kernel/clock.ts'
 import { type Master, runPrepared } from '../master/master.ts'
 import { type Grant, grantQuery, toGrant } from './holdings.ts'
 
@@ -61,8 +62,10 @@ const missingMax = 10_000
 export class Grants {
   readonly #sessions: CachedLookup<LiveSession>
   readonly #grants: CachedLookup<Grant>
+  readonly #clock: Clock
 
-  constructor(master: Master, isFresh: () => boolean) {
+  constructor(master: Master, isFresh: () => boolean, clock: Clock = systemClock) {
+    this.#clock = clock
     const limits = { max: remembered, ttlMs, missingTtlMs, missingMax, isFresh }
     this.#sessions = new CachedLookup({ ...limits, find: (sessionId) => findSession(master, sessionId) })
     this.#grants = new CachedLookup({
@@ -81,7 +84,7 @@ export class Grants {
 
   /** What `grant` would answer, when it is remembered; without it nothing is known. */
   peekGrant(tenantId: string, personId: string): Grant | undefined {
-    return this.#grants.peek(`${tenantId}:${personId}`)
+    return this.#unexpired(this.#grants.peek(`${tenantId}:${personId}`))
   }
 
   /** The session when its tokens are to be believed, else undefined. */
@@ -89,17 +92,28 @@ export class Grants {
     return this.#sessions.get(sessionId)
   }
 
-  /** What the person holds in the tenant; undefined when they are no active member. */
-  grant(tenantId: string, personId: string): Promise<Grant | undefined> {
-    return this.#grants.get(`${tenantId}:${personId}`)
+  /**
+   * What the person holds in the tenant; undefined when they are no active member, nor a platform admin whose time in it is
+   * not over.
+   */
+  async grant(tenantId: string, personId: string): Promise<Grant | undefined> {
+    return this.#unexpired(await this.#grants.get(`${tenantId}:${personId}`))
+  }
+
+  /** However long it is remembered. */
+  #unexpired(grant: Grant | undefined): Grant | undefined {
+    return grant?.expiresAt !== undefined && grant.expiresAt <= this.#clock.now() ? undefined : grant
   }
 
   /** Takes one change notification of the master (`session:<id>`, `membership:<tenant>:<person>`, `access:<tenant>` …). */
   forget(change: string): void {
     const [kind, id = '', second = ''] = change.split(':')
     if (kind === 'session') this.#sessions.invalidate(id)
-    else if (kind === 'person') this.#sessions.invalidateWhere((_, session) => session?.personId === id)
-    else if (kind === 'membership') this.#grants.invalidate(`${id}:${second}`)
+    else if (kind === 'person') {
+      this.#sessions.invalidateWhere((_, session) => session?.personId === id)
+      // What a platform admin entered goes with their being one.
+      this.#grants.invalidateWhere((key) => key.endsWith(id))
+    } else if (kind === 'membership') this.#grants.invalidate(`${id}:${second}`)
     else if (kind === 'tenant') this.#grants.invalidateWhere((key) => key.startsWith(id))
     else if (change === 'access') this.#grants.invalidateAll()
     else if (kind === 'access') this.#grants.invalidateWhere((key) => key.startsWith(id))

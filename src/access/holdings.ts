@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { TenantStatus } from '../kernel/tenant-status.ts'
 import type { MasterDb } from '../master/master.ts'
 import { expandPermissions, type Permission } from './catalogue.ts'
@@ -8,25 +9,53 @@ export type Grant = Readonly<{
   tenantStatus: TenantStatus
   role: string
   permissions: ReadonlySet<Permission>
+  /** From then on it is none: of a platform admin who entered the tenant for a set time. Members have no such end. */
+  expiresAt?: Date
 }>
 
-/** One row for each permission, or pattern of permissions, that the person's role has; none when no active member. */
-export const grantQuery = (db: MasterDb, tenantId: string, personId: string) =>
+const memberships = (db: MasterDb, tenantId: string, personId: string) =>
   db
     .selectFrom('memberships')
-    .innerJoin('tenants', 'tenants.id', 'memberships.tenant_id')
-    .innerJoin('roles', 'roles.id', 'memberships.role_id')
+    .select(['role_id', sql<Date | null>`null::timestamptz`.as('expires_at')])
+    .where('tenant_id', '=', tenantId)
+    .where('person_id', '=', personId)
+    .where('status', '=', 'active')
+
+/** The system role Admin, for a platform admin who has entered the tenant, as long as both last. */
+const entries = (db: MasterDb, tenantId: string, personId: string) =>
+  db
+    .selectFrom('tenant_entries')
+    .innerJoin('people', 'people.id', 'tenant_entries.person_id')
+    .innerJoin('roles', (join) => join.on('roles.name', '=', 'Admin').on('roles.tenant_id', 'is', null))
+    .select(['roles.id as role_id', sql<Date | null>`tenant_entries.expires_at`.as('expires_at')])
+    .where('tenant_entries.tenant_id', '=', tenantId)
+    .where('tenant_entries.person_id', '=', personId)
+    .where('tenant_entries.expires_at', '>', sql<Date>`now()`)
+    .where('people.platform_admin', '=', true)
+    .where('people.disabled_at', 'is', null)
+
+/**
+ * One row for each permission, or pattern of permissions, that the person's role has; none when they are no active member
+ * and have not entered as a platform admin. Who is a member is nothing else.
+ */
+export const grantQuery = (db: MasterDb, tenantId: string, personId: string) =>
+  db
+    .with('place', () =>
+      memberships(db, tenantId, personId).unionAll(
+        entries(db, tenantId, personId).where((w) => w.not(w.exists(memberships(db, tenantId, personId)))),
+      ),
+    )
+    .selectFrom('place')
+    .innerJoin('tenants', (join) => join.on('tenants.id', '=', tenantId))
+    .innerJoin('roles', 'roles.id', 'place.role_id')
     .leftJoin('role_policies', 'role_policies.role_id', 'roles.id')
     .leftJoin('policy_permissions', 'policy_permissions.policy_id', 'role_policies.policy_id')
     .distinct()
-    .select(['tenants.status', 'roles.name', 'policy_permissions.permission'])
-    .where('memberships.tenant_id', '=', tenantId)
-    .where('memberships.person_id', '=', personId)
-    .where('memberships.status', '=', 'active')
+    .select(['tenants.status', 'roles.name', 'policy_permissions.permission', 'place.expires_at'])
 
 type GrantRow = Awaited<ReturnType<ReturnType<typeof grantQuery>['execute']>>[number]
 
-/** Reads the rows of `grantQuery`; undefined when the person is no active member. */
+/** Reads the rows of `grantQuery`; undefined when there are none. */
 export const toGrant = (tenantId: string, rows: readonly GrantRow[]): Grant | undefined => {
   const first = rows[0]
   if (first === undefined) return undefined
@@ -36,5 +65,6 @@ export const toGrant = (tenantId: string, rows: readonly GrantRow[]): Grant | un
     tenantStatus: first.status,
     role: first.name,
     permissions: new Set(expandPermissions(patterns)),
+    ...(first.expires_at === null ? {} : { expiresAt: first.expires_at }),
   }
 }

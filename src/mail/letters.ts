@@ -9,6 +9,14 @@ export type Letter =
   | { kind: 'reset-password'; link: string }
   | { kind: 'choose-password'; link: string }
   | { kind: 'invitation'; link: string; tenant: string; inviter: string }
+  | {
+      kind: 'operator-entered'
+      link: string
+      tenant: string
+      operator: string
+      reason: string
+      until: string
+    }
   | { kind: 'new-device'; where: Whereabouts; link: string }
   | { kind: 'password-changed'; where: Whereabouts; link: string }
   | { kind: 'link-identity'; provider: string; link: string }
@@ -31,14 +39,19 @@ const ifNotYou =
 const whereLines = ({ at, address, device }: Whereabouts): string =>
   `When: ${at}\nFrom: ${address ?? 'an unknown address'}\nWith: ${device}`
 
+const oneLine = (text: string): string => text.replaceAll(/[\p{C}\s]+/gu, ' ').trim()
+
 /** A name that its owner chose, fit for a stranger's mailbox: one line, and nothing that a mail program turns into a link. */
-const plainName = (name: string, otherwise: string): string => {
-  const line = name
-    .replaceAll(/[\p{C}\s]+/gu, ' ')
-    .trim()
-    .slice(0, 100)
+const plainName = (name: string, otherwise = 'a team'): string => {
+  const line = oneLine(name).slice(0, 100)
   return /:\/\/|www\.|\p{L}\.\p{L}{2}/iu.test(line) || line === '' ? otherwise : line
 }
+
+/** A sentence that somebody wrote, on one line; what a mail program would turn into a link falls apart. */
+const plainSentence = (text: string): string =>
+  oneLine(text)
+    .replaceAll('://', ' ')
+    .replaceAll(/([\p{L}\p{N}])[.@](?=\p{L})/gu, '$1 ')
 
 type Kind = Letter['kind']
 type Composers = { [K in Kind]: (letter: Extract<Letter, { kind: K }>) => Content }
@@ -101,6 +114,16 @@ const composers: Composers = {
     ],
     action: { label: 'See the invitation', link },
     closing: 'If you do not know who this is, ignore this mail: nothing happens.',
+  }),
+  'operator-entered': ({ link, tenant, operator, reason, until }) => ({
+    subject: 'An operator of this service entered your tenant',
+    paragraphs: [
+      `${operator}, who operates this service, entered ${plainName(tenant)} without being a member of it.`,
+      `Their reason: ${plainSentence(reason)}`,
+      `They can work there as an Admin until ${until}. What they do is in the audit log of the tenant.`,
+    ],
+    action: { label: 'Open the console', link },
+    closing: 'You get this mail because you are an Admin there. If it surprises you, ask the operator.',
   }),
   'new-device': ({ where, link }) =>
     aboutAccount(

@@ -4,6 +4,8 @@ import type { MasterTransaction } from './master.ts'
 
 /** Something that happened to an account or to the installation. Details of a tenant's data never belong in it. */
 export type MasterAuditEntry = {
+  /** For whoever wants to speak of the entry later. */
+  id?: string
   actor: { kind: 'person' | 'operator' | 'system' | 'nobody'; id: string | null }
   action: string
   entity: { type: string; id: string | null }
@@ -15,7 +17,7 @@ export type MasterAuditEntry = {
 }
 
 const toRow = (entry: MasterAuditEntry) => ({
-  id: newId(),
+  id: entry.id ?? newId(),
   actor_kind: entry.actor.kind,
   actor_id: entry.actor.id,
   action: entry.action,

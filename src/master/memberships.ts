@@ -1,23 +1,24 @@
 import { isUuid } from '../kernel/ids.ts'
 import type { MasterDb } from './master.ts'
 
+const tenantColumns = [
+  'tenants.id',
+  'tenants.slug',
+  'tenants.name',
+  'tenants.status',
+  'tenants.plan',
+  'tenants.region',
+  'tenants.tier',
+  'tenants.logo_url',
+  'tenants.created_at',
+] as const
+
 const membershipsOf = (db: MasterDb, personId: string) =>
   db
     .selectFrom('memberships')
     .innerJoin('tenants', 'tenants.id', 'memberships.tenant_id')
     .innerJoin('roles', 'roles.id', 'memberships.role_id')
-    .select([
-      'tenants.id',
-      'tenants.slug',
-      'tenants.name',
-      'tenants.status',
-      'tenants.plan',
-      'tenants.region',
-      'tenants.tier',
-      'tenants.logo_url',
-      'tenants.created_at',
-      'roles.name as role',
-    ])
+    .select([...tenantColumns, 'roles.name as role'])
     .where('memberships.person_id', '=', personId)
     .where('memberships.status', '=', 'active')
 
@@ -44,4 +45,15 @@ export const listMyTenants = (
 export const findMyTenant = (db: MasterDb, personId: string, idOrSlug: string) =>
   membershipsOf(db, personId)
     .where(isUuid(idOrSlug) ? 'tenants.id' : 'tenants.slug', '=', idOrSlug)
+    .executeTakeFirst()
+
+/** Any tenant as its members see it, by id or slug: for platform admins, who may enter every one. */
+export const findAnyTenant = (
+  db: MasterDb,
+  idOrSlug: string,
+): Promise<Omit<MemberTenant, 'role'> | undefined> =>
+  db
+    .selectFrom('tenants')
+    .select(tenantColumns)
+    .where(isUuid(idOrSlug) ? 'id' : 'slug', '=', idOrSlug)
     .executeTakeFirst()

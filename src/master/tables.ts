@@ -292,6 +292,14 @@ export type SystemUsersTable = {
   tenant_id: string | null
 }
 
+export type TenantEntriesTable = {
+  tenant_id: string
+  person_id: string
+  reason: string
+  entered_at: Generated<Date>
+  expires_at: Date
+}
+
 export type TenantsTable = {
   id: string
   slug: string
@@ -338,5 +346,6 @@ export type MasterTables = {
   spent_sign_ins: SpentSignInsTable
   system_user_secrets: SystemUserSecretsTable
   system_users: SystemUsersTable
+  tenant_entries: TenantEntriesTable
   tenants: TenantsTable
 }

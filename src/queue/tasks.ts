@@ -6,6 +6,8 @@ export type Tasks = {
   'refill-spares': Record<string, never>
   'provision-tenant': { tenantId: string }
   'erase-database': { databaseId: string }
+  /** An entry of the master's audit log that its tenant is to find in its own. */
+  'tenant-audit': { entryId: string }
   'migrate-databases': Record<string, never>
   reconcile: Record<string, never>
   /** A mail, kept sealed in the master under this id. */

@@ -19,6 +19,7 @@ import { Provisioner } from './provisioner.ts'
 import { repair } from './reconcile.ts'
 import { refillSpares } from './refill-spares.ts'
 import { secureCluster } from './secure-cluster.ts'
+import { writeTenantAudit } from './write-tenant-audit.ts'
 
 export type TenantManagerOptions = {
   master: Master
@@ -80,6 +81,8 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     refillSpares: async () => refillSpares(await context()),
     eraseDatabase: async (databaseId: string) => eraseDatabase(await context(), databaseId),
     migrateDatabases: async () => migrateDatabases(await context()),
+    /** Copies an entry of the master's audit log into its tenant's own, once however often it is called. */
+    writeTenantAudit: async (entryId: string) => writeTenantAudit(await context(), entryId),
     /** How many open clusters there are; throws when one of them does not answer. */
     pingClusters: async () => pingClusters(await context()),
     /** For the summary at start: usable spares, and the version of the first cluster's server. */

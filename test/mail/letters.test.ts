@@ -15,6 +15,14 @@ const letters: Letter[] = [
   { kind: 'new-device', link, where },
   { kind: 'password-changed', link, where },
   { kind: 'token-reused', link, where },
+  {
+    kind: 'operator-entered',
+    link,
+    tenant: 'Acme',
+    operator: 'op@example.com',
+    reason: 'Ticket 7',
+    until: '2026-01-02',
+  },
 ]
 
 for (const letter of letters) {
@@ -33,7 +41,7 @@ for (const letter of letters) {
 }
 
 t.test('news say when, from where and with what', async (t) => {
-  for (const letter of letters.slice(6))
+  for (const letter of letters.slice(6, 9))
     t.match(toText(compose(letter)), /2026-01-02[\s\S]*203\.0\.113\.7[\s\S]*Firefox on Linux/)
 })
 
@@ -71,4 +79,20 @@ t.test('any text is the same again when HTML is read back, and holds no markup',
     }),
   )
   t.pass()
+})
+
+t.test("an operator's reason is one line, and nothing in it becomes a link or a tag", async (t) => {
+  const reason = 'see <b>\r\nBcc: https://evil.example/x or mail me@evil.example'
+  const letter = {
+    kind: 'operator-entered',
+    link,
+    tenant: 'Acme',
+    operator: 'op',
+    reason,
+    until: 'noon',
+  } as const
+  const { paragraphs } = compose(letter)
+  t.equal(paragraphs[1]?.includes('\n'), false)
+  t.notMatch(paragraphs[1], /:\/\/|evil\.example|@evil/)
+  t.notMatch(toHtml(compose(letter)), /<b>/)
 })

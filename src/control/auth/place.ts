@@ -16,7 +16,7 @@ type Deps = { db: MasterDb; grants: Grants; readSettings: ReadTenantSettings }
 export const placeIn = async (
   deps: Deps,
   personId: string,
-  tenant: MemberTenant | undefined,
+  tenant: Omit<MemberTenant, 'role'> | undefined,
 ): Promise<Place> => {
   if (tenant === undefined || tenant.status !== 'active') return nowhere
   const grant = await deps.grants.grant(tenant.id, personId)
@@ -28,15 +28,17 @@ export const placeIn = async (
   }
 }
 
-/** The person's tenant by id or slug, ready to be entered; throws what stands in the way. */
-export const findEnterableTenant = async (
-  db: MasterDb,
-  personId: string,
-  idOrSlug: string,
-): Promise<MemberTenant> => {
-  const tenant = await findMyTenant(db, personId, idOrSlug)
+/** What was found of a person's tenants, if it can be entered; throws what stands in the way. */
+export const mustBeEnterable = (tenant: MemberTenant | undefined): MemberTenant => {
   if (tenant === undefined) throw new AppError('not_found', 'You have no tenant with this id or slug.')
   const closed = refusalOfStatus(tenant.status)
   if (closed !== undefined) throw closed
   return tenant
 }
+
+/** The person's tenant by id or slug, ready to be entered; throws what stands in the way. */
+export const findEnterableTenant = async (
+  db: MasterDb,
+  personId: string,
+  idOrSlug: string,
+): Promise<MemberTenant> => mustBeEnterable(await findMyTenant(db, personId, idOrSlug))

@@ -7,14 +7,15 @@ import { identityOf } from '../../http/guards.ts'
 import { callerOf } from '../../http/identity.ts'
 import { answers, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
-import { findMyTenant, listMyTenants } from '../../master/memberships.ts'
+import { findAnyTenant, findMyTenant, listMyTenants } from '../../master/memberships.ts'
 import { findPerson } from '../../master/people.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import type { SystemSignedIn } from '../system-users/sign-in.ts'
 import { toTenantChoice } from '../tenants/tenant-view.ts'
 import { deliverTokens, endReplacedSession, presentedRefreshToken, wantedMode } from './deliver-tokens.ts'
+import { enterAsPlatformAdmin, findTenantToEnter } from './enter-tenant.ts'
 import { addressLimits } from './limits.ts'
-import { findEnterableTenant, nowhere, placeIn } from './place.ts'
+import { mustBeEnterable, nowhere, placeIn } from './place.ts'
 import { findSession } from './queries.ts'
 import {
   AcceptedView,
@@ -68,6 +69,14 @@ const systemAnswer = async (
     expiresIn: systemTokenSeconds,
   }
 }
+
+/** The tenant of a session, whatever its person may still do there. */
+const findChosen = async (
+  { db }: Pick<ControlDeps, 'db'>,
+  who: { personId: string; tenantId: string; platformAdmin: boolean },
+) =>
+  (await findMyTenant(db, who.personId, who.tenantId)) ??
+  (who.platformAdmin ? findAnyTenant(db, who.tenantId) : undefined)
 
 const signUpRoute = (app: App, deps: ControlDeps): void => {
   app.post(
@@ -170,13 +179,26 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
     '/auth/switch',
     {
       config: accountRoute(),
-      schema: { tags, summary: 'Choose a tenant', body: SwitchBody, response: answers({ 200: SwitchView }) },
+      schema: {
+        tags,
+        summary: 'Choose a tenant',
+        description:
+          'Platform admins may enter a tenant without being a member, for an hour and with a `reason`; its Admins are told.',
+        body: SwitchBody,
+        response: answers({ 200: SwitchView }),
+      },
     },
     async (request, reply) => {
       const who = identityOf(request)
       const { personId } = who
-      const wanted = request.body.tenant
-      const tenant = wanted === null ? undefined : await findEnterableTenant(deps.db, personId, wanted)
+      const { tenant: wanted, reason } = request.body
+      const mine = wanted === null ? undefined : await findMyTenant(deps.db, personId, wanted)
+      if (who.platformAdmin && wanted !== null && mine === undefined) {
+        const tenant = await findTenantToEnter(deps.db, wanted, reason)
+        const issued = await enterAsPlatformAdmin(deps, who, tenant, callerOf(request))
+        return { ...(await placeIn(deps, personId, tenant)), ...deliverTokens(deps, reply, issued) }
+      }
+      const tenant = wanted === null ? undefined : mustBeEnterable(mine)
       const issued = await chooseTenantOf(deps, who, tenant?.id ?? null, callerOf(request))
       const place = await placeIn(deps, personId, tenant)
       return { ...deliverTokens(deps, reply, issued), ...place }
@@ -194,12 +216,12 @@ const sessionRoutes = (app: App, deps: ControlDeps): void => {
       },
     },
     async (request) => {
-      const { personId, sessionId, tenantId, inCookies } = identityOf(request)
+      const { personId, sessionId, tenantId, platformAdmin, inCookies } = identityOf(request)
       const [person, session, tenants, chosen, csrfToken] = await Promise.all([
         findPerson(deps.db, personId),
         findSession(deps.db, sessionId),
         listMyTenants(deps.db, personId),
-        tenantId === null ? undefined : findMyTenant(deps.db, personId, tenantId),
+        tenantId === null ? undefined : findChosen(deps, { personId, tenantId, platformAdmin }),
         inCookies ? readCsrfToken(deps.db, deps.box, sessionId) : null,
       ])
       if (person === undefined || session === undefined) {

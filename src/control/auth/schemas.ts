@@ -63,7 +63,15 @@ export const ProfileBody = Body(
   { minProperties: 1 },
 )
 
-export const SwitchBody = Body({ tenant: Nullable(IdOrSlug()) })
+export const SwitchBody = Body({
+  tenant: Nullable(IdOrSlug()),
+  reason: Type.Optional(
+    Line({
+      maxLength: 500,
+      description: 'Of a platform admin who is no member of the tenant: its Admins get it by mail',
+    }),
+  ),
+})
 
 export const UserView = Type.Object(
   {

@@ -56,6 +56,9 @@ export const refresh = async (
   throw new AppError('unauthenticated', 'The refresh token is not valid any more; sign in again.')
 }
 
+/** The refusal of what a session was to do that has ended meanwhile. */
+export const ended = (): AppError => new AppError('unauthenticated', 'The session has ended; sign in again.')
+
 /** Sets the session's tenant, or none. Throws `unauthenticated` when the session has ended meanwhile. */
 export const chooseTenantOf = async (
   deps: ControlDeps,
@@ -76,7 +79,7 @@ export const chooseTenantOf = async (
     }
     return switched
   })
-  if (issued === undefined) throw new AppError('unauthenticated', 'The session has ended; sign in again.')
+  if (issued === undefined) throw ended()
   return issued
 }
 
@@ -90,7 +93,7 @@ export const endOwnSession = async (
   reason: 'logout' | 'revoked',
   caller: Caller,
 ): Promise<boolean> => {
-  const ended = await deps.db.transaction().execute(async (trx) => {
+  const wasAlive = await deps.db.transaction().execute(async (trx) => {
     if (!(await endSession(trx, who.sessionId, reason, who.personId))) return false
     await writeMasterAudit(trx, {
       actor: { kind: 'person', id: who.personId },
@@ -102,7 +105,7 @@ export const endOwnSession = async (
   })
   // The other nodes hear of it from the master; this one does not wait for that.
   deps.grants.forget(`session:${who.sessionId}`)
-  return ended
+  return wasAlive
 }
 
 /** Ends every session of the caller, this one too. */

@@ -1,0 +1,108 @@
+import { type IssuedSession, switchSession } from '../../access/sessions.ts'
+import { enterTenant } from '../../access/tenant-entries.ts'
+import type { Caller, Identity } from '../../http/identity.ts'
+import { AppError } from '../../kernel/errors.ts'
+import { newId } from '../../kernel/ids.ts'
+import { refusalOfStatus } from '../../kernel/tenant-status.ts'
+import { writeMasterAudit } from '../../master/audit-log.ts'
+import type { MasterDb, MasterTransaction } from '../../master/master.ts'
+import { findAnyTenant, type MemberTenant } from '../../master/memberships.ts'
+import { enqueue } from '../../queue/enqueue.ts'
+import type { ControlDeps } from '../control-deps.ts'
+import { enqueueMail } from '../mail.ts'
+import { ended } from './session-flows.ts'
+
+/** For so many tries a suspended or unreachable database is waited for: about seven weeks. */
+const auditAttempts = 200
+
+type Tenant = Omit<MemberTenant, 'role'>
+
+/** Any tenant, for a platform admin who is no member of it and says why. Throws what stands in the way. */
+export const findTenantToEnter = async (
+  db: MasterDb,
+  idOrSlug: string,
+  reason: string | undefined,
+): Promise<Tenant & { reason: string }> => {
+  const tenant = await findAnyTenant(db, idOrSlug)
+  if (tenant === undefined) throw new AppError('not_found', 'There is no tenant with this id or slug.')
+  const closed = refusalOfStatus(tenant.status)
+  if (closed !== undefined) throw closed
+  if (reason !== undefined) return { ...tenant, reason: reason.trim() }
+  const detail =
+    'You are no member of this tenant. As a platform admin you may enter it for an hour: say why in "reason"; its Admins are told.'
+  throw new AppError('validation_failed', detail, {
+    errors: [{ path: '/reason', message: 'is required to enter a tenant without being a member' }],
+  })
+}
+
+const adminsOf = (trx: MasterTransaction, tenantId: string) =>
+  trx
+    .selectFrom('memberships')
+    .innerJoin('people', 'people.id', 'memberships.person_id')
+    .innerJoin('roles', 'roles.id', 'memberships.role_id')
+    .select('people.email')
+    .where('memberships.tenant_id', '=', tenantId)
+    .where('memberships.status', '=', 'active')
+    .where('roles.name', '=', 'Admin')
+    .where('roles.tenant_id', 'is', null)
+    .where('people.kind', '=', 'person')
+    .where('people.disabled_at', 'is', null)
+    .execute()
+
+const tellAdmins = async (
+  trx: MasterTransaction,
+  deps: Pick<ControlDeps, 'box' | 'publicUrl'>,
+  tenant: Tenant & { reason: string },
+  who: { personId: string; until: Date },
+): Promise<void> => {
+  const operator = await trx
+    .selectFrom('people')
+    .select('email')
+    .where('id', '=', who.personId)
+    .executeTakeFirstOrThrow()
+  const letter = {
+    kind: 'operator-entered',
+    link: `${deps.publicUrl}/console/`,
+    tenant: tenant.name,
+    operator: operator.email,
+    reason: tenant.reason,
+    until: who.until.toISOString(),
+  } as const
+  for (const { email } of await adminsOf(trx, tenant.id)) {
+    await enqueueMail(trx, deps.box, { to: email, letter })
+  }
+}
+
+/**
+ * Lets a platform admin into a tenant for an hour and sets it as their session's. One transaction with both audit entries
+ * (the tenant's own is written by a worker) and the mails to the tenant's Admins. Throws `forbidden` when they are no
+ * platform admin any more, `unauthenticated` when the session has ended.
+ */
+export const enterAsPlatformAdmin = async (
+  deps: ControlDeps,
+  { personId, sessionId }: Pick<Identity, 'personId' | 'sessionId'>,
+  tenant: Tenant & { reason: string },
+  caller: Caller,
+): Promise<IssuedSession> => {
+  const client = { address: caller.address, userAgent: caller.userAgent }
+  const issued = await deps.db.transaction().execute(async (trx) => {
+    const until = await enterTenant(trx, { tenantId: tenant.id, personId, reason: tenant.reason })
+    const session = await switchSession(trx, deps.box, sessionId, tenant.id, client)
+    if (session === undefined) throw ended()
+    const entryId = newId()
+    await writeMasterAudit(trx, {
+      id: entryId,
+      actor: { kind: 'person', id: personId },
+      action: 'platform_admin.entered_tenant',
+      entity: { type: 'tenant', id: tenant.id },
+      tenantId: tenant.id,
+      details: { reason: tenant.reason, until: until.toISOString() },
+      caller,
+    })
+    await tellAdmins(trx, deps, tenant, { personId, until })
+    await enqueue(trx, 'tenant-audit', { entryId }, { maxAttempts: auditAttempts })
+    return session
+  })
+  deps.grants.forget(`membership:${tenant.id}:${personId}`)
+  return issued
+}
