@@ -51,7 +51,7 @@ export const CreatePolicyBody = Body({
 export const RolePolicyParams = Type.Object({ id: Id(), policyId: Id() })
 export const GrantParams = Type.Object({ id: Id(), permission: Pattern() })
 /** Also what is no longer in the catalogue can be taken away. */
-export const RevokeParams = Type.Object({ id: Id(), permission: Type.String({ maxLength: 200 }) })
+export const RevokeParams = Type.Object({ id: Id(), permission: Line({ maxLength: 200 }) })
 
 const common = {
   id: Id(),

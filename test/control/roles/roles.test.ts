@@ -268,6 +268,9 @@ t.test('what a release no longer knows is ignored, shown, and can be taken away'
     const url = `/api/policies/${policy}/permissions/${encodeURIComponent(permission)}`
     t.equal((await call('DELETE', url, { token })).status, 204)
   }
+  for (const odd of ['%00', 'x%0ay', `${'x'.repeat(300)}`]) {
+    t.equal((await call('DELETE', `/api/policies/${policy}/permissions/${odd}`, { token })).status, 400)
+  }
 })
 
 t.test('the catalogue is shown whole', async (t) => {
