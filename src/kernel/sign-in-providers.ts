@@ -27,6 +27,7 @@ export const reservedNames: ReadonlySet<string> = new Set([
   'email',
   'exchange',
   'identities',
+  'invitation',
   'invitations',
   'login',
   'logout',

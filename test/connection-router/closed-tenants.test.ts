@@ -11,9 +11,11 @@ const { tenantId } = a
 /** The tests where the deadline must not come by itself, and those that wait for it. */
 const [late, soon] = [{ graceMs: 3_600_000 }, { graceMs: 300 }]
 
+/** Sessions of the tenant that are at work for a handler; one that is just logging in is not. */
 const running = async (): Promise<number> => {
   const [row] = await world.admin<{ n: number }>(
-    `select count(*)::int as n from pg_stat_activity where usename = $1 and state <> 'idle'`,
+    `select count(*)::int as n from pg_stat_activity
+     where usename = $1 and state in ('active', 'idle in transaction') and query not like '%session_user%'`,
     [a.address.user],
   )
   return row?.n ?? 0
