@@ -9,8 +9,11 @@ import { invitationPage } from './control/invitations/page.ts'
 import { invitationRoutes } from './control/invitations/routes.ts'
 import { memberRoutes } from './control/members/routes.ts'
 import { platformAdminRoutes } from './control/platform/admins.ts'
+import { platformAuditRoute } from './control/platform/audit.ts'
+import { fleetRoutes } from './control/platform/fleet.ts'
 import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
+import { statsRoute } from './control/platform/stats.ts'
 import { platformUserRoutes } from './control/platform/users.ts'
 import { accessRoutes } from './control/roles/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
@@ -139,7 +142,11 @@ export const buildApp = async (
   platformUserRoutes(app, control)
   platformAdminRoutes(app, control)
   systemUserRoutes(app, control)
-  routerRoute(app, control, { nodeId: service.nodeId, stats: () => router.stats() })
+  fleetRoutes(app, control)
+  platformAuditRoute(app, control)
+  const ownRouter = { nodeId: service.nodeId, stats: () => router.stats() }
+  routerRoute(app, control, ownRouter)
+  statsRoute(app, control, ownRouter)
 
   await app.ready()
   return { app, routes: ledger.entries }

@@ -81,6 +81,8 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     refillSpares: async () => refillSpares(await context()),
     eraseDatabase: async (databaseId: string) => eraseDatabase(await context(), databaseId),
     migrateDatabases: async () => migrateDatabases(await context()),
+    /** The schema version that this release brings tenant databases to. */
+    schemaVersion: async () => (await context()).migrations.latest,
     /** Copies an entry of the master's audit log into its tenant's own, once however often it is called. */
     writeTenantAudit: async (entryId: string) => writeTenantAudit(await context(), entryId),
     /** How many open clusters there are; throws when one of them does not answer. */

@@ -1,5 +1,8 @@
+import { sql } from 'kysely'
 import t from 'tap'
+import { lockPlatformAdmins } from '../../../src/access/platform-admins.ts'
 import { type Answer, type SignedIn, startFreehold } from '../../helpers/freehold.ts'
+import { until } from '../../helpers/until.ts'
 
 const { call, service, signUp, newTenant } = await startFreehold(t)
 const { db } = service.master
@@ -176,6 +179,29 @@ t.test('bodies with more than they name are refused', async (t) => {
   t.match((await asAdmin('POST', '/admins', { userId: personId, email })).body, { code: 'validation_failed' })
   t.match((await asAdmin('POST', '/admins', {})).body, { code: 'validation_failed' })
   t.match((await asAdmin('GET', `/users/${personId}`)).body, { platformAdmin: false, disabled: false })
+})
+
+t.test('someone who was made no admin while they waited for their turn does nothing more', async (t) => {
+  const [late, victim] = [await newAdmin(), await newAdmin()]
+  const turn = Promise.withResolvers<void>()
+  const held = Promise.withResolvers<void>()
+  const first = db.transaction().execute(async (trx) => {
+    await lockPlatformAdmins(trx, admin.personId)
+    held.resolve()
+    await turn.promise
+    await trx.updateTable('people').set({ platform_admin: false }).where('id', '=', late.personId).execute()
+  })
+  await held.promise
+  const answer = as(late)('DELETE', `/admins/${victim.personId}`)
+  await until(async () => {
+    const waiting = sql`select from pg_locks where locktype = 'advisory' and not granted`
+    return (await waiting.execute(db)).rows.length > 0
+  })
+  turn.resolve()
+  await first
+  t.match((await answer).body, { code: 'forbidden' })
+  t.match((await asAdmin('GET', `/users/${victim.personId}`)).body, { platformAdmin: true })
+  await setAdmin(victim.personId, false)
 })
 
 t.test('the last platform admin who can sign in can be neither removed nor disabled', async (t) => {
