@@ -11,6 +11,7 @@ import { memberRoutes } from './control/members/routes.ts'
 import { platformAdminRoutes } from './control/platform/admins.ts'
 import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
+import { platformTenantRoutes } from './control/platform/tenants.ts'
 import { platformUserRoutes } from './control/platform/users.ts'
 import { accessRoutes } from './control/roles/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
@@ -37,7 +38,7 @@ import { isAppError } from './kernel/errors.ts'
 import { createProvider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
-import { readSettings } from './tenant/settings/queries.ts'
+import { readSettings, writeSettings } from './tenant/settings/queries.ts'
 import { version } from './version.ts'
 
 /**
@@ -106,7 +107,10 @@ export const buildApp = async (
     signUpInvited: config.signUp !== 'closed',
     verifyEmail: config.verifyEmail,
     manager: service.manager,
+    tenantGraceDays: config.tenantGraceDays,
     readSettings: settingsReader(service),
+    writeSettings: (tenantId, who, change) =>
+      router.use(tenantId, (db) => writeSettings(db, { tenantId, ...who }, change)),
   }
   const providers = {
     ...control,
@@ -136,6 +140,7 @@ export const buildApp = async (
   tenantSystemUserRoutes(app, control)
   // Platform
   platformRoutes(app, control)
+  platformTenantRoutes(app, control)
   platformUserRoutes(app, control)
   platformAdminRoutes(app, control)
   systemUserRoutes(app, control)
