@@ -14,6 +14,7 @@ import { fleetRoutes } from './control/platform/fleet.ts'
 import { routerRoute } from './control/platform/router.ts'
 import { platformRoutes } from './control/platform/routes.ts'
 import { statsRoute } from './control/platform/stats.ts'
+import { platformTenantRoutes } from './control/platform/tenants.ts'
 import { platformUserRoutes } from './control/platform/users.ts'
 import { accessRoutes } from './control/roles/routes.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
@@ -40,7 +41,7 @@ import { isAppError } from './kernel/errors.ts'
 import { createProvider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
-import { readSettings } from './tenant/settings/queries.ts'
+import { readSettings, writeSettings } from './tenant/settings/queries.ts'
 import { version } from './version.ts'
 
 /**
@@ -109,7 +110,10 @@ export const buildApp = async (
     signUpInvited: config.signUp !== 'closed',
     verifyEmail: config.verifyEmail,
     manager: service.manager,
+    tenantGraceDays: config.tenantGraceDays,
     readSettings: settingsReader(service),
+    writeSettings: (tenantId, who, change) =>
+      router.use(tenantId, (db) => writeSettings(db, { tenantId, ...who }, change)),
   }
   const providers = {
     ...control,
@@ -139,6 +143,7 @@ export const buildApp = async (
   tenantSystemUserRoutes(app, control)
   // Platform
   platformRoutes(app, control)
+  platformTenantRoutes(app, control)
   platformUserRoutes(app, control)
   platformAdminRoutes(app, control)
   systemUserRoutes(app, control)

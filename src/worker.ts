@@ -42,6 +42,7 @@ const taskHandlers = ({ manager, log, accountTasks }: WorkerDeps): TaskHandlers 
   'provision-tenant': ({ tenantId }) => manager.provisionTenant(tenantId),
   'erase-database': ({ databaseId }) => manager.eraseDatabase(databaseId),
   'tenant-audit': ({ entryId }) => manager.writeTenantAudit(entryId),
+  'purge-tenants': () => manager.purgeTenants(),
   'migrate-databases': async () => {
     await manager.migrateDatabases()
   },

@@ -7,7 +7,7 @@ type Entity = Readonly<{ of: string; may: readonly string[] }>
  */
 export const permissionCatalogue = {
   'tenant-api': {
-    tenant: { of: "the tenant's name, settings and status", may: ['read', 'update'] },
+    tenant: { of: "the tenant's name, settings and status", may: ['read', 'update', 'delete'] },
     billing: { of: "the tenant's plan and subscription", may: ['read', 'update'] },
     member: { of: 'members', may: ['read', 'create', 'update', 'delete'] },
     invitation: { of: 'invitations', may: ['read', 'create', 'delete'] },

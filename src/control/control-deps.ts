@@ -9,7 +9,7 @@ import type { LimitByAddress } from '../http/rate-limit.ts'
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { MasterDb } from '../master/master.ts'
 import type { TenantManager } from '../tenant-manager/tenant-manager.ts'
-import type { ReadTenantSettings } from './tenants/tenant-view.ts'
+import type { ReadTenantSettings, WriteTenantSettings } from './tenants/tenant-view.ts'
 
 /** What the control plane's routes work with. */
 export type ControlDeps = {
@@ -35,5 +35,8 @@ export type ControlDeps = {
   /** Whether an address must be proved before there is an account. */
   verifyEmail: 'before' | 'after'
   manager: TenantManager
+  /** Days until a deleted tenant is erased. */
+  tenantGraceDays: number
   readSettings: ReadTenantSettings
+  writeSettings: WriteTenantSettings
 }

@@ -50,6 +50,8 @@ export type Config = Readonly<{
   connectionBudget: number | undefined
   tenantMaxConnections: number
   spareDatabases: number
+  /** Days until a deleted tenant is erased; until then it can be restored. */
+  tenantGraceDays: number
   /** Bearer token for `/metrics`; without one only loopback may read them. */
   metricsToken: string | undefined
 }>
@@ -225,6 +227,7 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     connectionBudget: read('CONNECTION_BUDGET', integer(4, 10_000), undefined),
     tenantMaxConnections: read('TENANT_MAX_CONNECTIONS', integer(1, 100), 8),
     spareDatabases: read('SPARE_DATABASES', integer(0, 200), 4),
+    tenantGraceDays: read('TENANT_GRACE_DAYS', integer(1, 365), 30),
     metricsToken: read('METRICS_TOKEN', secretText, undefined),
   }
   if (!config.rateLimits && !isLoopback(host)) {

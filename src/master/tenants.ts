@@ -15,6 +15,8 @@ const tenantsWithDeed = (db: MasterDb) =>
       'tenants.region',
       'tenants.tier',
       'tenants.created_at',
+      'tenants.logo_url',
+      'tenants.purge_after',
       'databases.name as database',
       'databases.schema_version',
       'clusters.name as cluster',
@@ -37,6 +39,14 @@ export const findTenant = (db: MasterDb, idOrSlug: string) =>
     .where(isUuid(idOrSlug) ? 'tenants.id' : 'tenants.slug', '=', idOrSlug)
     .executeTakeFirst()
 
+/** A tenant as its members see it. */
+export const findTenantFace = (db: MasterDb, id: string) =>
+  db
+    .selectFrom('tenants')
+    .select(['id', 'slug', 'name', 'status', 'plan', 'region', 'tier', 'logo_url', 'created_at'])
+    .where('id', '=', id)
+    .executeTakeFirst()
+
 /**
  * The tenant's row, locked until the transaction ends: whatever changes who belongs to a tenant, or whether there is one,
  * takes this lock first, so that nothing it has looked at can change meanwhile. Undefined when there is none.
@@ -49,3 +59,15 @@ export const lockTenant = (trx: MasterTransaction, tenantId: string) =>
     // Rows that only point to the tenant may still be added by others.
     .forNoKeyUpdate()
     .executeTakeFirst()
+
+export type Erasure = Awaited<ReturnType<typeof listErasures>>[number]
+
+/** Certificates of erased tenants, newest first, and one more than `limit` when there are more. */
+export const listErasures = (db: MasterDb, page: { limit: number; after: string | undefined }) =>
+  db
+    .selectFrom('erasures')
+    .selectAll()
+    .$if(page.after !== undefined, (query) => query.where('id', '<', page.after ?? ''))
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+    .execute()

@@ -30,6 +30,11 @@ export type RunningTasks = {
 /** When, on one node of all. Nothing is made up for times at which no worker ran: a pass looks at everything. */
 const cron = [
   { task: 'reconcile', match: '* * * * *', options: { jobKey: 'reconcile', queueName: 'reconcile' } },
+  {
+    task: 'purge-tenants',
+    match: '* * * * *',
+    options: { jobKey: 'purge-tenants', queueName: 'purge-tenants' },
+  },
   { task: 'tidy-access', match: '17 * * * *', options: { jobKey: 'tidy-access', queueName: 'tidy-access' } },
 ]
 

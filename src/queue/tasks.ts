@@ -8,6 +8,7 @@ export type Tasks = {
   'erase-database': { databaseId: string }
   /** An entry of the master's audit log that its tenant is to find in its own. */
   'tenant-audit': { entryId: string }
+  'purge-tenants': Record<string, never>
   'migrate-databases': Record<string, never>
   reconcile: Record<string, never>
   /** A mail, kept sealed in the master under this id. */

@@ -16,6 +16,7 @@ import { LiveLocks } from './live-locks.ts'
 import { migrateDatabases } from './migrate-databases.ts'
 import { provisionTenant } from './provision-tenant.ts'
 import { Provisioner } from './provisioner.ts'
+import { purgeTenants } from './purge-tenants.ts'
 import { repair } from './reconcile.ts'
 import { refillSpares } from './refill-spares.ts'
 import { secureCluster } from './secure-cluster.ts'
@@ -80,6 +81,8 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     provisionTenant: async (tenantId: string) => provisionTenant(await context(), tenantId),
     refillSpares: async () => refillSpares(await context()),
     eraseDatabase: async (databaseId: string) => eraseDatabase(await context(), databaseId),
+    /** Erases the deleted tenants whose grace is over. */
+    purgeTenants: async () => purgeTenants(await context()),
     migrateDatabases: async () => migrateDatabases(await context()),
     /** The schema version that this release brings tenant databases to. */
     schemaVersion: async () => (await context()).migrations.latest,

@@ -11,7 +11,7 @@ import { openLandlord } from '../helpers/tenant-manager.ts'
 
 export type Orders = {
   addresses: { master: PostgresAddress; provisioner: PostgresAddress }
-  work: 'build' | 'erase' | 'provision'
+  work: 'build' | 'erase' | 'provision' | 'purge'
   /** The database or tenant to work on. */
   id?: string
   killAt: number
@@ -36,6 +36,7 @@ const deeds = {
   build: () => manager.buildDatabase(cluster.id),
   erase: () => manager.eraseDatabase(id),
   provision: () => manager.provisionTenant(id),
+  purge: () => manager.purgeTenants(),
 }
 await deeds[work]()
 process.stdout.write(`${statements}\n`, () => process.exit(0))

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { Id, Nullable, Time } from '../../http/schemas.ts'
-import type { ListedTenant } from '../../master/tenants.ts'
+import type { Erasure, ListedTenant } from '../../master/tenants.ts'
 import { TenantStatus } from '../tenants/tenant-view.ts'
 
 export const PlatformTenantView = Type.Object(
@@ -15,6 +15,8 @@ export const PlatformTenantView = Type.Object(
     database: Nullable(Type.String()),
     cluster: Nullable(Type.String()),
     schemaVersion: Nullable(Type.String()),
+    logoUrl: Nullable(Type.String()),
+    purgeAfter: Nullable({ ...Time(), description: 'Of a deleted tenant: when it is erased' }),
     createdAt: Time(),
   },
   { title: 'PlatformTenant' },
@@ -31,5 +33,36 @@ export const toPlatformTenantView = (row: ListedTenant): Static<typeof PlatformT
   database: row.database,
   cluster: row.cluster,
   schemaVersion: row.schema_version,
+  logoUrl: row.logo_url,
+  purgeAfter: row.purge_after?.toISOString() ?? null,
   createdAt: row.created_at.toISOString(),
+})
+
+export const ErasureView = Type.Object(
+  {
+    id: Id(),
+    tenantId: Id(),
+    slug: Type.String(),
+    name: Type.String(),
+    databaseName: Nullable(Type.String({ description: 'Also the name of its login role' })),
+    cluster: Nullable(Type.String()),
+    createdAt: Time(),
+    deletedAt: Nullable(Time()),
+    begunAt: Time(),
+    finishedAt: Nullable({ ...Time(), description: 'Database, roles, secret and all that was known: gone' }),
+  },
+  { title: 'Erasure' },
+)
+
+export const toErasureView = (row: Erasure): Static<typeof ErasureView> => ({
+  id: row.id,
+  tenantId: row.tenant_id,
+  slug: row.slug,
+  name: row.name,
+  databaseName: row.database_name,
+  cluster: row.cluster,
+  createdAt: row.created_at.toISOString(),
+  deletedAt: row.deleted_at?.toISOString() ?? null,
+  begunAt: row.begun_at.toISOString(),
+  finishedAt: row.finished_at?.toISOString() ?? null,
 })

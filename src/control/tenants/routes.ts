@@ -1,15 +1,21 @@
+import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { accountRoute } from '../../http/access-rules.ts'
+import { accountRoute, memberRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
-import { identityOf } from '../../http/guards.ts'
+import { identityOf, memberScopeOf } from '../../http/guards.ts'
 import { callerOf } from '../../http/identity.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, Id, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
+import { refusalOfStatus } from '../../kernel/tenant-status.ts'
 import { findMyTenant, listMyTenants, type MemberTenant } from '../../master/memberships.ts'
+import { findTenantFace } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { leaveTenant } from '../members/flows.ts'
-import { CreateTenantBody, defaultPlan, TenantParams } from './schemas.ts'
+import { mustStillHold } from '../members/holding.ts'
+import { changeTenant } from './change.ts'
+import { deleteTenant } from './lifecycle.ts'
+import { ChangeTenantBody, CreateTenantBody, DeletedView, defaultPlan, TenantParams } from './schemas.ts'
 import { newTenantSettings, TenantStatus, TenantView, toTenantView } from './tenant-view.ts'
 
 const tags = ['Tenants']
@@ -18,9 +24,11 @@ const tags = ['Tenants']
 const withSettings = async (deps: ControlDeps, tenant: MemberTenant) =>
   toTenantView(tenant, tenant.status === 'active' ? await deps.readSettings(tenant.id) : undefined)
 
+const notMine = (): AppError => new AppError('not_found', 'You have no tenant with this id or slug.')
+
 const findMine = async (deps: ControlDeps, personId: string, idOrSlug: string): Promise<MemberTenant> => {
   const tenant = await findMyTenant(deps.db, personId, idOrSlug)
-  if (tenant === undefined) throw new AppError('not_found', 'You have no tenant with this id or slug.')
+  if (tenant === undefined) throw notMine()
   if (tenant.status === 'deleted') throw new AppError('gone', 'This tenant was deleted.')
   return tenant
 }
@@ -113,6 +121,13 @@ const readRoutes = (app: App, deps: ControlDeps): void => {
   )
 }
 
+/** Who acts in a tenant by account: what they hold there is asked under the tenant's lock. */
+const actingIn = (request: FastifyRequest, tenantId: string) => {
+  const { personId } = identityOf(request)
+  const actor = { kind: 'person', id: personId } as const
+  return { tenantId, personId, actor, caller: callerOf(request) }
+}
+
 const leaveRoute = (app: App, deps: ControlDeps): void => {
   app.post(
     '/tenants/:tenant/leave',
@@ -127,11 +142,100 @@ const leaveRoute = (app: App, deps: ControlDeps): void => {
       },
     },
     async (request, reply) => {
+      const { id } = await findMine(deps, identityOf(request).personId, request.params.tenant)
+      await leaveTenant(deps, actingIn(request, id))
+      return reply.code(204).send(null)
+    },
+  )
+}
+
+const changeRoutes = (app: App, deps: ControlDeps): void => {
+  app.patch(
+    '/tenants/:tenant',
+    {
+      config: accountRoute(),
+      schema: {
+        tags,
+        summary: 'Change one of my tenants',
+        description: 'Needs tenant-api:tenant:update there. What is given takes the place of what was there.',
+        params: TenantParams,
+        body: ChangeTenantBody,
+        response: answers({ 200: TenantView }),
+      },
+    },
+    async (request) => {
       const { personId } = identityOf(request)
       const { id } = await findMine(deps, personId, request.params.tenant)
-      const actor = { kind: 'person', id: personId } as const
-      await leaveTenant(deps, { tenantId: id, personId, actor, caller: callerOf(request) })
-      return reply.code(204).send(null)
+      await changeTenant(deps, actingIn(request, id), request.body)
+      return withSettings(deps, await findMine(deps, personId, id))
+    },
+  )
+
+  app.delete(
+    '/tenants/:tenant',
+    {
+      config: accountRoute(),
+      schema: {
+        tags,
+        summary: 'Delete one of my tenants',
+        description:
+          'Needs tenant-api:tenant:delete there. Nobody gets in any more; after purgeAfter it is erased. Until then a platform admin can restore it.',
+        params: TenantParams,
+        response: answers({ 202: DeletedView }),
+      },
+    },
+    async (request, reply) => {
+      const { personId } = identityOf(request)
+      const tenant = await findMyTenant(deps.db, personId, request.params.tenant)
+      if (tenant === undefined) throw notMine()
+      const who = actingIn(request, tenant.id)
+      const deleted = await deleteTenant(
+        deps,
+        tenant.id,
+        who,
+        deps.tenantGraceDays,
+        async (trx, { status }) => {
+          if (status === 'suspended') throw refusalOfStatus(status)
+          await mustStillHold(trx, who, 'tenant-api:tenant:delete')
+        },
+      )
+      reply.code(202)
+      return deleted
+    },
+  )
+}
+
+const ownTenantRoutes = (app: App, deps: ControlDeps): void => {
+  const view = async (request: FastifyRequest) => {
+    const { tenantId } = memberScopeOf(request)
+    const tenant = await findTenantFace(deps.db, tenantId)
+    if (tenant === undefined) throw notMine()
+    return toTenantView(tenant, await deps.readSettings(tenantId))
+  }
+  app.get(
+    '/api/tenant',
+    {
+      config: memberRoute('tenant-api:tenant:read'),
+      schema: { tags, summary: 'This tenant', response: answers({ 200: TenantView }) },
+    },
+    view,
+  )
+
+  app.patch(
+    '/api/tenant',
+    {
+      config: memberRoute('tenant-api:tenant:update'),
+      schema: {
+        tags,
+        summary: 'Change this tenant',
+        description: 'What is given takes the place of what was there.',
+        body: ChangeTenantBody,
+        response: answers({ 200: TenantView }),
+      },
+    },
+    async (request) => {
+      await changeTenant(deps, memberScopeOf(request), request.body)
+      return view(request)
     },
   )
 }
@@ -141,4 +245,6 @@ export const tenantRoutes = (app: App, deps: ControlDeps): void => {
   createRoute(app, deps)
   readRoutes(app, deps)
   leaveRoute(app, deps)
+  changeRoutes(app, deps)
+  ownTenantRoutes(app, deps)
 }

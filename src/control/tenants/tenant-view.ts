@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import type { Caller } from '../../http/identity.ts'
 import { Id, Nullable, Time } from '../../http/schemas.ts'
 import type { MemberTenant } from '../../master/memberships.ts'
 
@@ -12,6 +13,13 @@ export type TenantSettings = { settings: Record<string, unknown>; metadata: Reco
  * built, unreachable), so that signing in and listing tenants work all the same.
  */
 export type ReadTenantSettings = (tenantId: string) => Promise<TenantSettings | undefined>
+
+/** Replaces settings or metadata in the tenant's own database, with an audit entry there. */
+export type WriteTenantSettings = (
+  tenantId: string,
+  who: { personId: string; caller: Caller },
+  change: Partial<TenantSettings>,
+) => Promise<void>
 
 /** A database that was just handed to its tenant holds these. */
 export const newTenantSettings: TenantSettings = { settings: {}, metadata: {} }

@@ -1,3 +1,5 @@
+import { sql } from 'kysely'
+import { writeAudit } from '../audit-log.ts'
 import type { TenantDb } from '../tenant-scope.ts'
 
 const isObject = (value: unknown): boolean =>
@@ -11,3 +13,20 @@ export const readSettings = async (
   if (!isObject(row.settings) || !isObject(row.metadata)) throw new Error('the settings are no objects')
   return row
 }
+
+/** Replaces what is given, settings or metadata as a whole, and writes the audit entry. Doing it again ends in the same. */
+export const writeSettings = (
+  db: TenantDb,
+  who: Parameters<typeof writeAudit>[1] & { tenantId: string },
+  change: { settings?: Record<string, unknown>; metadata?: Record<string, unknown> },
+): Promise<void> =>
+  db.transaction().execute(async (trx) => {
+    await trx
+      .updateTable('settings')
+      .set({
+        ...change,
+        updated_at: sql<Date>`now()`,
+      })
+      .execute()
+    await writeAudit(trx, who, 'tenant.settings_updated', { type: 'tenant', id: who.tenantId })
+  })
