@@ -105,7 +105,7 @@ t.test('a token with any bit turned is refused, seen before or not', async (t) =
       bytes[index] = (bytes[index] ?? 0) ^ (1 << bit)
       return refuses(bytes.toString('latin1'))
     }),
-    { numRuns: 3_000 },
+    { numRuns: 600 },
   )
 })
 
@@ -125,7 +125,7 @@ t.test('a token with any byte of its decoded parts changed, added or cut off is 
       parts[part] = changed
       return refuses(parts.map((bytes) => bytes.toString('base64url')).join('.'))
     }),
-    { numRuns: 2_000 },
+    { numRuns: 500 },
   )
 })
 
@@ -138,7 +138,7 @@ t.test('a token with anything inserted, removed or replaced is refused', async (
       fc.pre(changed !== token)
       return refuses(changed)
     }),
-    { numRuns: 3_000 },
+    { numRuns: 600 },
   )
 })
 
@@ -169,7 +169,7 @@ t.test('signed by us or not, a header that says anything else is refused', async
       fc.pre(changed !== JSON.stringify(header) && changed.includes(JSON.stringify(field)))
       return refuses(signText(changed, payload))
     }),
-    { numRuns: 1_000 },
+    { numRuns: 250 },
   )
 })
 
@@ -192,7 +192,7 @@ t.test('signed by us, a claim of another shape is refused', async (t) => {
       fc.pre(!(Number.isSafeInteger(value) && (field === 'iat' || field === 'exp')))
       return refuses(signed({ ...good, [field]: value }))
     }),
-    { numRuns: 1_000 },
+    { numRuns: 250 },
   )
   for (const field of Object.keys(good).filter((one) => one !== 'tid')) {
     t.ok(refuses(signed({ ...good, [field]: undefined })), `without ${field}`)
