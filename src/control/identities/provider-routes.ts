@@ -7,7 +7,7 @@ import { callerOf } from '../../http/identity.ts'
 import { answers, NoContent } from '../../http/schemas.ts'
 import { AppError, isAppError } from '../../kernel/errors.ts'
 import type { Provider } from '../../oidc/provider.ts'
-import { deliverTokens, wantedMode } from '../auth/deliver-tokens.ts'
+import { deliverTokens, endReplacedSession, wantedMode } from '../auth/deliver-tokens.ts'
 import { addressLimits } from '../auth/limits.ts'
 import { sessionAnswer } from '../auth/routes.ts'
 import { ModeHeaders, SessionView } from '../auth/schemas.ts'
@@ -125,6 +125,7 @@ const callbackRoute = (app: App, deps: ProviderDeps, provider: Provider): void =
         if (typeof result === 'string')
           return reply.redirect(returning(returnTo ?? deps.publicUrl, { code: result }), 302)
         if (returnTo === null) return await sessionAnswer(deps, reply, result)
+        await endReplacedSession(deps, request, result.issued)
         deliverTokens(deps, reply, result.issued)
         return reply.redirect(returnTo, 302)
       } catch (error) {

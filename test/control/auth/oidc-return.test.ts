@@ -136,6 +136,31 @@ t.test('a code is exchanged for cookies where the program asks for them', async 
   t.match(answer.headers['set-cookie'], [/^freehold-access=/, /^freehold-refresh=/])
 })
 
+t.test('a session in cookies that another one takes the place of is ended', async (t) => {
+  const codeOf = async (): Promise<string> =>
+    (await open().visit('/auth/google?returnTo=https://app.example.com/', { login: 'ann' })).says.code ?? ''
+  const cookiesFrom = (answer: { headers: Record<string, unknown> }): string =>
+    [answer.headers['set-cookie']]
+      .flat()
+      .map((line) => String(line).split(';', 1)[0])
+      .join('; ')
+  const mode = { 'x-auth-mode': 'cookie' }
+  const first = cookiesFrom(
+    await call('POST', '/auth/exchange', { body: { code: await codeOf() }, headers: mode }),
+  )
+  const context = async (cookie: string) =>
+    (await call('GET', '/auth/context', { headers: { cookie } })).status
+  t.equal(await context(first), 200)
+  const second = cookiesFrom(
+    await call('POST', '/auth/exchange', {
+      body: { code: await codeOf() },
+      headers: { ...mode, cookie: first },
+    }),
+  )
+  t.equal(await context(second), 200)
+  t.equal(await context(first), 401)
+})
+
 t.test('a sign-in that fails gives no session in cookies either', async (t) => {
   google.people.set('unproved', { email: 'unproved@example.com', email_verified: false })
   const browser = open()
