@@ -35,10 +35,12 @@ const rotate = (box: KeyRing, to: number, say: (text: string) => void = silently
 
 /** Hashes, and what else is no secret that has to open again. */
 const notSealed = new Set([
+  'invitations.token_hash',
   'known_devices.fingerprint',
   'mailed_tokens.token_hash',
   'rate_limits.key',
   'refresh_tokens.token_hash',
+  'replaced_invitation_tokens.token_hash',
   'sessions.csrf_hash',
   'sign_in_codes.challenge',
   'sign_in_codes.code_hash',
