@@ -11,6 +11,7 @@ import type { AccessRule, AnyMember } from './access-rules.ts'
 import type { App } from './app.ts'
 import { ClientSignal } from './client-signal.ts'
 import { type Authenticate, type Caller, callerOf, type Identity } from './identity.ts'
+import { refuseForeignHints } from './tenant-hints.ts'
 
 const identityKey = 'freeholdIdentity'
 const grantKey = 'freeholdGrant'
@@ -93,6 +94,7 @@ const enterTenant = (
   { grants, warm }: Deps,
   identity: Identity,
   { permission, database }: TenantRule,
+  request: FastifyRequest,
 ): Grant | Promise<Grant> => {
   const { tenantId, personId } = identity
   if (tenantId === null) {
@@ -101,6 +103,7 @@ const enterTenant = (
       'Choose a tenant with POST /auth/switch, then use the token it gives.',
     )
   }
+  refuseForeignHints(request, tenantId)
   const grant = grants.peekGrant(tenantId, personId)
   if (grant !== undefined) return checkGrant(grant, permission)
   if (database) warm(tenantId)
@@ -130,7 +133,7 @@ const admit = (
     }
     if (rule.scope !== 'tenant') return undefined
     const key = rule.database ? grantKey : memberKey
-    const grant = enterTenant(deps, identity, rule)
+    const grant = enterTenant(deps, identity, rule, request)
     if (grant instanceof Promise) return grant.then((looked) => request.setDecorator(key, looked))
     request.setDecorator(key, grant)
     return undefined
