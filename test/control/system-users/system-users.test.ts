@@ -320,6 +320,8 @@ t.test('only platform admins keep them; bad input is refused; a list shows no se
   t.equal((await asAdmin('POST', `/${system.id}/rotate`, { graceDays: 91 })).status, 400)
   t.equal((await asAdmin('POST', `/${person.personId}/rotate`, { graceDays: 1 })).status, 404)
   t.equal((await asAdmin('DELETE', `/${person.personId}`)).status, 404)
+  t.equal((await asAdmin('PATCH', `/${person.personId}`, { disabled: true })).status, 404)
+  t.equal((await call('GET', '/auth/me', { token: person.token })).status, 200, 'a person is left alone')
   const list = await asAdmin('GET', '?limit=1')
   t.match(list.body, { data: [{ id: system.id, serviceType: 'billing' }], nextCursor: String })
   t.notMatch(list.text, /fhs_/)

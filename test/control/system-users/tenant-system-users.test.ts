@@ -110,6 +110,7 @@ t.test(
     t.equal((await call('GET', '/api/projects', { token: last })).status, 401)
     t.equal((await askToken(fresh)).status, 401)
     await asAcme('PATCH', `/${made.id}`, { disabled: false })
+    t.equal((await call('GET', '/api/projects', { token: last })).status, 401, 'its old token stays dead')
     const again = await tokenOf(fresh)
     t.equal((await asAcme('DELETE', `/${made.id}`)).status, 204)
     t.equal((await call('GET', '/api/projects', { token: again })).status, 401)
