@@ -8,13 +8,14 @@ const payloadDays = 7
 /** So long a token of an ended session is still told apart from nonsense. */
 const endedSessionDays = 90
 
-/** Clears away what has no use any more: dead links and codes, limits that count nothing, payloads of jobs that were given up, sessions that ended long ago. */
+/** Clears away what has no use any more: dead links and codes, limits that count nothing, payloads of jobs that were given up, answers to keys that have expired, sessions that ended long ago. */
 export const tidyAccess = async (db: MasterDb): Promise<void> => {
   await db.deleteFrom('mailed_tokens').where('expires_at', '<', sql<Date>`now()`).execute()
   await db.deleteFrom('sign_in_codes').where('expires_at', '<', sql<Date>`now()`).execute()
   await db.deleteFrom('spent_sign_ins').where('expires_at', '<', sql<Date>`now()`).execute()
   await db.deleteFrom('rate_limits').where('full_at', '<', sql<Date>`now()`).execute()
   await db.deleteFrom('tenant_entries').where('expires_at', '<', sql<Date>`now()`).execute()
+  await db.deleteFrom('idempotency_keys').where('expires_at', '<', sql<Date>`now()`).execute()
   await dropExpiredSystemSecrets(db)
   await dropOldSealed(db, payloadDays)
   await db

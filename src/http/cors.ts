@@ -5,7 +5,7 @@ import type { App } from './app.ts'
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 const requestHeaders = ['authorization', 'content-type', 'idempotency-key', 'x-auth-mode', 'x-csrf-token']
 const answerHeaders = [
-  ...['x-request-id', 'location', 'retry-after'],
+  ...['x-request-id', 'location', 'retry-after', 'idempotency-replayed'],
   ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
 ]
 /** Seconds that a browser may remember a preflight. */

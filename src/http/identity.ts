@@ -6,6 +6,7 @@ import { AppError } from '../kernel/errors.ts'
 import type { AccessClaims, AccessTokens } from './access-tokens.ts'
 import type { SessionCookies } from './cookies.ts'
 import type { RefuseForeignPages } from './origins.ts'
+import { countHeaders } from './raw-headers.ts'
 
 /** Who calls: proved by the access token and the session behind it. */
 export type Identity = Readonly<{
@@ -30,17 +31,7 @@ export const callerOf = (request: FastifyRequest): Caller => ({
 })
 
 const scheme = 'bearer '
-const name = 'authorization'
-
-/** How many Authorization headers there are, empty ones too. */
-const countAuthorizations = (request: FastifyRequest): number => {
-  const raw = request.raw.rawHeaders
-  let headers = 0
-  for (let i = 0; i < raw.length; i += 2) {
-    if (raw[i]?.length === name.length && raw[i]?.toLowerCase() === name) headers += 1
-  }
-  return headers
-}
+const countAuthorizations = (request: FastifyRequest): number => countHeaders(request, 'authorization')
 
 /** The one bearer token of a request. Two headers, or a header that is no bearer token, are refused, never skipped. */
 const bearerToken = (request: FastifyRequest, headers: number): string => {

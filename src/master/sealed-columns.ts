@@ -34,6 +34,7 @@ export const sealedColumns: readonly SealedColumn[] = [
     more: ['cluster_id', 'name', 'credential_version'],
   }),
   columnOf('sealed_payloads', 'sealed', ({ id }) => sealedFor.payload(id)),
+  columnOf('idempotency_keys', 'answer', ({ id }) => sealedFor.answer(id)),
   columnOf('sessions', 'secret', ({ id }) => sealedFor.session(id)),
 ]
 

@@ -14,6 +14,7 @@ export const sealedFor = {
   signingKey: (kid: string): string => `signing-key:${kid}`,
   session: (sessionId: string): string => `session:${sessionId}`,
   payload: (payloadId: string): string => `payload:${payloadId}`,
+  answer: (keyId: string): string => `idempotent-answer:${keyId}`,
   /** What travels with a browser and comes back: bound to what it is for, so that one can't pass for another. */
   traveller: (kind: 'sign-in' | 'link-ticket' | 'link-code'): string => `traveller:${kind}`,
   keyCheck: (installationId: string): string => `installation:${installationId}`,

@@ -58,6 +58,16 @@ export type ErasuresTable = {
   finished_at: Date | null
 }
 
+export type IdempotencyKeysTable = {
+  id: string
+  scope_hash: Buffer
+  body_hash: Buffer
+  person_id: string
+  tenant_id: string | null
+  answer: Buffer | null
+  expires_at: Date
+}
+
 export type IdentitiesTable = {
   id: string
   person_id: string
@@ -322,6 +332,7 @@ export type MasterTables = {
   clusters: ClustersTable
   databases: DatabasesTable
   erasures: ErasuresTable
+  idempotency_keys: IdempotencyKeysTable
   identities: IdentitiesTable
   installation: InstallationTable
   invitations: InvitationsTable

@@ -14,6 +14,14 @@ export type AuditLogTable = {
   request_id: string | null
 }
 
+export type IdempotencyKeysTable = {
+  id: string
+  scope_hash: Buffer
+  body_hash: Buffer
+  answer: Record<string, unknown> | null
+  expires_at: Date
+}
+
 export type ProjectsTable = {
   id: string
   name: string
@@ -42,6 +50,7 @@ export type WorkspacesTable = {
 
 export type TenantTables = {
   audit_log: AuditLogTable
+  idempotency_keys: IdempotencyKeysTable
   projects: ProjectsTable
   settings: SettingsTable
   workspaces: WorkspacesTable

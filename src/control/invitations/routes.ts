@@ -1,6 +1,7 @@
 import { accountRoute, memberRoute, publicRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { identityOf, memberScopeOf } from '../../http/guards.ts'
+import { createdHeaders, createOnce, IdempotencyHeaders, keyedRequest } from '../../http/idempotency.ts'
 import { callerOf } from '../../http/identity.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, IdParams, NoContent } from '../../http/schemas.ts'
@@ -8,6 +9,7 @@ import { findMyTenant } from '../../master/memberships.ts'
 import { findPerson, normalizeEmail } from '../../master/people.ts'
 import { addressLimits } from '../auth/limits.ts'
 import type { ControlDeps } from '../control-deps.ts'
+import { masterKeys } from '../idempotency-keys.ts'
 import { invitationsToOne, limitSubject, tenantLimits } from '../limits.ts'
 import { toTenantChoice } from '../tenants/tenant-view.ts'
 import { acceptInvitation, declineInvitation, viewInvitation } from './answer.ts'
@@ -29,6 +31,7 @@ import {
 const tags = ['Invitations']
 
 const giveRoutes = (app: App, deps: ControlDeps): void => {
+  const keys = masterKeys(deps)
   app.get(
     '/api/invitations',
     {
@@ -57,6 +60,7 @@ const giveRoutes = (app: App, deps: ControlDeps): void => {
         tags,
         summary: 'Invite an address to join this tenant',
         description: 'A mail with a link goes out. It is good for 7 days, once, and only for that address.',
+        headers: IdempotencyHeaders,
         body: InviteBody,
         response: answers({ 201: InvitationView }),
       },
@@ -64,11 +68,18 @@ const giveRoutes = (app: App, deps: ControlDeps): void => {
     async (request, reply) => {
       const scope = memberScopeOf(request)
       const { body } = request
-      await limitSubject(deps.limits, tenantLimits.invite, scope.tenantId)
-      await limitSubject(deps.limits, invitationsToOne, normalizeEmail(body.email))
-      const invitation = await invite(deps, scope, body)
-      reply.code(201)
-      return toInvitationView(invitation)
+      const created = await createOnce(keys, keyedRequest(request, scope.tenantId), {
+        before: async () => {
+          await limitSubject(deps.limits, tenantLimits.invite, scope.tenantId)
+          await limitSubject(deps.limits, invitationsToOne, normalizeEmail(body.email))
+        },
+        create: async (db) => {
+          const invitation = await invite({ ...deps, db }, scope, body)
+          return { status: 201 as const, body: toInvitationView(invitation) }
+        },
+      })
+      reply.code(201).headers(createdHeaders(created))
+      return created.answer.body
     },
   )
 

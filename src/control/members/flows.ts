@@ -49,33 +49,36 @@ const present = (member: Member | undefined): Member => {
 
 /**
  * Does `work` with the tenant's row locked, for somebody who may still do it: what the route was told may be older than a
- * change that this transaction had to wait for.
+ * change that this transaction had to wait for. In the caller's transaction when `db` is one.
  */
 export const inLockedTenant = <T>(
   db: MasterDb,
   who: Who,
   permission: Permission,
   work: (trx: MasterTransaction, tenant: NonNullable<Awaited<ReturnType<typeof lockTenant>>>) => Promise<T>,
-): Promise<T> =>
-  db.transaction().execute(async (trx) => {
+): Promise<T> => {
+  const run = async (trx: MasterTransaction): Promise<T> => {
     const tenant = await lockTenant(trx, who.tenantId)
     const closed = refusalOfStatus(tenant?.status ?? 'deleted')
     if (tenant === undefined || closed !== undefined) throw closed
     await mustStillHold(trx, who, permission)
     return work(trx, tenant)
-  })
+  }
+  return db.isTransaction ? run(db as MasterTransaction) : db.transaction().execute(run)
+}
 
 /**
  * Makes an existing person a member. Throws `already_member`; `not_found` for an address without an account, and for a
- * role that there is not; `forbidden` for a role that holds more than the caller does.
+ * role that there is not; `forbidden` for a role that holds more than the caller does. In the caller's transaction when
+ * `deps.db` is one; after the commit nodes must forget what they know of the membership.
  */
 export const addMember = async (
-  deps: Pick<ControlDeps, 'db' | 'grants' | 'verifyEmail'>,
+  deps: Pick<ControlDeps, 'db' | 'verifyEmail'>,
   who: Who,
   { email, role }: { email: string; role: string },
 ): Promise<Member> => {
   const { tenantId } = who
-  const member = await inLockedTenant(deps.db, who, 'tenant-api:member:create', async (trx) => {
+  return inLockedTenant(deps.db, who, 'tenant-api:member:create', async (trx) => {
     const roleId = await findRoleId(trx, tenantId, role)
     await mustHoldRole(trx, who, roleId)
     const person = await findPersonByEmail(trx, email)
@@ -97,8 +100,6 @@ export const addMember = async (
     await auditMember(trx, who, 'added', added)
     return added
   })
-  deps.grants.forget(`membership:${tenantId}:${member.id}`)
-  return member
 }
 
 type Deps = { db: MasterDb; grants: Grants }

@@ -1,9 +1,11 @@
 import { memberRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { memberScopeOf } from '../../http/guards.ts'
+import { createdHeaders, createOnce, IdempotencyHeaders, keyedRequest } from '../../http/idempotency.ts'
 import { Page, readCursor, toPage } from '../../http/paging.ts'
 import { answers, NoContent } from '../../http/schemas.ts'
 import type { ControlDeps } from '../control-deps.ts'
+import { masterKeys } from '../idempotency-keys.ts'
 import { limitSubject, tenantLimits } from '../limits.ts'
 import { addMember, changeMember, nobody, removeMember } from './flows.ts'
 import { findMember, listMembers } from './queries.ts'
@@ -47,6 +49,7 @@ const readRoutes = (app: App, deps: ControlDeps): void => {
 }
 
 const changeRoutes = (app: App, deps: ControlDeps): void => {
+  const keys = masterKeys(deps)
   app.post(
     '/api/members',
     {
@@ -55,17 +58,27 @@ const changeRoutes = (app: App, deps: ControlDeps): void => {
         tags,
         summary: 'Add a person who has an account',
         description: 'For everybody else there are invitations.',
+        headers: IdempotencyHeaders,
         body: AddBody,
         response: answers({ 201: MemberView }),
       },
     },
     async (request, reply) => {
       const scope = memberScopeOf(request)
-      // Whoever adds members learns which addresses have accounts: not of thousands.
-      await limitSubject(deps.limits, tenantLimits.addMembers, scope.tenantId)
-      const member = await addMember(deps, scope, request.body)
-      reply.code(201).header('location', `/api/members/${member.id}`)
-      return toMemberView(member)
+      const { tenantId } = scope
+      const created = await createOnce(keys, keyedRequest(request, tenantId), {
+        // Whoever adds members learns which addresses have accounts: not of thousands.
+        before: () => limitSubject(deps.limits, tenantLimits.addMembers, tenantId),
+        create: async (db) => {
+          const member = await addMember({ ...deps, db }, scope, request.body)
+          const location = `/api/members/${member.id}`
+          return { status: 201 as const, location, body: toMemberView(member) }
+        },
+      })
+      // Only now: what is looked up again must find what was committed.
+      deps.grants.forget(`membership:${tenantId}:${created.answer.body.userId}`)
+      reply.code(201).headers(createdHeaders(created))
+      return created.answer.body
     },
   )
 

@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { accountRoute, memberRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { identityOf, memberScopeOf } from '../../http/guards.ts'
+import { createdHeaders, createOnce, IdempotencyHeaders, keyedRequest } from '../../http/idempotency.ts'
 import { callerOf } from '../../http/identity.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, Id, NoContent } from '../../http/schemas.ts'
@@ -11,6 +12,7 @@ import { refusalOfStatus } from '../../kernel/tenant-status.ts'
 import { findMyTenant, listMyTenants, type MemberTenant } from '../../master/memberships.ts'
 import { findTenantFace } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
+import { masterKeys } from '../idempotency-keys.ts'
 import { leaveTenant } from '../members/flows.ts'
 import { mustStillHold } from '../members/holding.ts'
 import { changeTenant } from './change.ts'
@@ -34,6 +36,7 @@ const findMine = async (deps: ControlDeps, personId: string, idOrSlug: string): 
 }
 
 const createRoute = (app: App, deps: ControlDeps): void => {
+  const keys = masterKeys(deps)
   app.post(
     '/tenants',
     {
@@ -43,6 +46,7 @@ const createRoute = (app: App, deps: ControlDeps): void => {
         summary: 'Create a tenant with a database of its own',
         description:
           '201 when the database is ready; 202 when it must still be built: follow Location until active.',
+        headers: IdempotencyHeaders,
         body: CreateTenantBody,
         response: answers({ 201: TenantView, 202: TenantView }),
       },
@@ -50,16 +54,23 @@ const createRoute = (app: App, deps: ControlDeps): void => {
     async (request, reply) => {
       const { personId } = identityOf(request)
       const { name, slug, plan = defaultPlan, region, tier = 'shared' } = request.body
-      const tenant = await deps.manager.createTenant(deps.db, {
-        ...{ name, slug, plan, region, tier },
-        firstAdmin: personId,
-        by: { actor: { kind: 'person', id: personId }, caller: callerOf(request) },
+      const created = await createOnce(keys, keyedRequest(request, null), {
+        create: async (db) => {
+          const tenant = await deps.manager.createTenant(db, {
+            ...{ name, slug, plan, region, tier },
+            firstAdmin: personId,
+            by: { actor: { kind: 'person', id: personId }, caller: callerOf(request) },
+          })
+          const ready = tenant.status === 'active'
+          return {
+            status: ready ? (201 as const) : (202 as const),
+            location: ready ? `/tenants/${tenant.id}` : `/tenants/${tenant.id}/status`,
+            body: toTenantView(tenant, ready ? newTenantSettings : undefined),
+          }
+        },
       })
-      const ready = tenant.status === 'active'
-      reply
-        .code(ready ? 201 : 202)
-        .header('location', ready ? `/tenants/${tenant.id}` : `/tenants/${tenant.id}/status`)
-      return toTenantView(tenant, ready ? newTenantSettings : undefined)
+      reply.code(created.answer.status).headers(createdHeaders(created))
+      return created.answer.body
     },
   )
 }

@@ -1,9 +1,11 @@
 import { tenantRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
+import { createdHeaders, createOnce, IdempotencyHeaders, keyedRequest } from '../../http/idempotency.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, IdParams, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
+import { tenantKeys } from '../idempotency-keys.ts'
 import { tenantOf } from '../tenant-scope.ts'
 import { deleteProject, findProject, insertProject, listProjects, updateProject } from './queries.ts'
 import { CreateProjectBody, PatchProjectBody, ProjectView, toProjectView } from './schemas.ts'
@@ -54,6 +56,7 @@ const writeRoutes = (app: App): void => {
       schema: {
         tags,
         summary: 'Create a project',
+        headers: IdempotencyHeaders,
         body: CreateProjectBody,
         response: answers({ 201: ProjectView }),
       },
@@ -61,18 +64,24 @@ const writeRoutes = (app: App): void => {
     async (request, reply) => {
       const scope = tenantOf(request)
       const { name, description = null, workspaceId = null } = request.body
-      const project = await scope.db.transaction().execute(async (trx) => {
-        const row = await insertProject(trx, {
-          name,
-          description,
-          workspace_id: workspaceId,
-          created_by: scope.personId,
-        })
-        await writeAudit(trx, scope, 'project.created', { type: 'project', id: row.id })
-        return row
+      const created = await createOnce(tenantKeys(scope.db), keyedRequest(request, scope.tenantId), {
+        create: async (trx) => {
+          const project = await insertProject(trx, {
+            name,
+            description,
+            workspace_id: workspaceId,
+            created_by: scope.personId,
+          })
+          await writeAudit(trx, scope, 'project.created', { type: 'project', id: project.id })
+          return {
+            status: 201 as const,
+            location: `/api/projects/${project.id}`,
+            body: toProjectView(project),
+          }
+        },
       })
-      reply.code(201).header('location', `/api/projects/${project.id}`)
-      return toProjectView(project)
+      reply.code(201).headers(createdHeaders(created))
+      return created.answer.body
     },
   )
 
