@@ -54,7 +54,7 @@ const keyOf = ({ method, path }: { method: string; path: string }): string => `$
 
 t.test('every route has a row, every row a route, and each names the rule that the route has', async (t) => {
   const rules = Object.fromEntries(routes.map((route) => [keyOf(route), mayOf(route.access)]))
-  t.strictSame(Object.fromEntries(rows.map(({ route, may }) => [route, may])), rules)
+  t.strictSame(rules, Object.fromEntries(rows.map(({ route, may }) => [route, may])))
   t.equal(new Set(rows.map(({ route }) => route)).size, rows.length, 'one row a route')
 })
 

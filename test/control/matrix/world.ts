@@ -4,14 +4,16 @@ import type { Aim, Row } from './rows.ts'
 const nobodysId = '018f0000-0000-7000-8000-000000000000'
 const permission = 'tenant-api:project:read'
 
+let count = 0
+/** A name that nothing has, in any world: a role for all tenants takes its name from each of them. */
+const fresh = (): string => {
+  count += 1
+  return `x${count}`
+}
+
 /** Requests of rows, and what they aim at. */
 export const openWorld = ({ call, service }: Freehold) => {
   const { db } = service.master
-  let count = 0
-  const fresh = (): string => {
-    count += 1
-    return `x${count}`
-  }
   const create = async ({ token }: Member, path: string, body: object): Promise<string> => {
     const answer = await call('POST', path, { token, body })
     if (answer.status !== 201) throw new Error(`expected 201, got ${answer.status}: ${answer.text}`)
