@@ -1,9 +1,11 @@
 // Longer than others: each of its tests needs the same two providers, a mailbox and a service.
+import { sql } from 'kysely'
 import t from 'tap'
 import { startFreehold } from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
 import { openBrowser } from '../../helpers/provider-browser.ts'
 import { type Claims, startHonestProvider, startLyingProvider } from '../../helpers/providers.ts'
+import { until } from '../../helpers/until.ts'
 
 const publicUrl = 'http://localhost:4000'
 const mailbox = await openMailbox(t)
@@ -280,6 +282,28 @@ t.test("somebody else's identity cannot be seen or disconnected", async (t) => {
   t.equal((await list(person.token)).length, 1)
   t.match((await call('GET', '/auth/identities')).body, { status: 401, code: 'unauthenticated' })
   t.match((await call('DELETE', `/auth/identities/${String(body.id)}`)).body, { status: 401 })
+})
+
+t.test('who disconnects the second last while the last goes waits, and is refused', async (t) => {
+  const { body: session, user } = await open().visit('/auth/google', { login: googler().login })
+  const token = String(session.accessToken)
+  await finish(token, await codeFor(token, googler().login))
+  const [one, two] = await list(token)
+  let settled = false
+  const removal = await db.transaction().execute(async (trx) => {
+    await trx.selectFrom('people').select('id').where('id', '=', String(user.id)).forNoKeyUpdate().execute()
+    const waiting = remove(token, two?.id ?? '').finally(() => {
+      settled = true
+    })
+    const waits = sql<{ n: number }>`select count(*)::int as n from pg_locks where not granted`
+    await until(async () => settled || ((await waits.execute(trx)).rows[0]?.n ?? 0) > 0)
+    await trx
+      .deleteFrom('identities')
+      .where('id', '=', one?.id ?? '')
+      .execute()
+    return { waiting }
+  })
+  t.match((await removal.waiting).body, { status: 409, code: 'conflict' })
 })
 
 t.test('the last way to sign in stays, also when the last two go at once', async (t) => {

@@ -294,5 +294,7 @@ t.test('no request leaves for addresses that are nobody else’s business', asyn
   t.equal(mayAsk(new URL('http://127.0.0.1:2/jwks'), near), true)
   t.equal(mayAsk(new URL('https://169.254.169.254/'), near), false)
   const options = { method: 'GET', headers: {}, body: undefined, redirect: 'manual' } as const
+  const before = moody.asked
   await t.rejects(guardedFetch(far)(`${issuer}/`, options), { name: 'ProviderUnreachable' })
+  t.equal(moody.asked, before)
 })
