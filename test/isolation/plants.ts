@@ -140,8 +140,8 @@ const talkativeError: Plant = {
 export const plants: readonly Plant[] = [
   keyedBySlug,
   previousIdentity,
-  previousCaller,
   sharedWithAnyone,
+  previousCaller,
   idleOfAnother,
   offByOne,
   talkativeLog,
