@@ -23,6 +23,6 @@ t.test(
     const seen = (what: string): number => tally[what] ?? 0
     for (const trouble of ['kill', 'cancel', 'suspend', 'role', 'session', 'slugs', 'trade', 'lock', 'cut'])
       t.ok(seen(`trouble ${trouble}`) > 0, `${trouble}: ${seen(`trouble ${trouble}`)}`)
-    t.ok(router.retries > 0 && router.cancels > 0 && router.spoiled > 0, JSON.stringify(router))
+    t.ok(router.retries > 0 && router.spoiled > 0, JSON.stringify(router))
   },
 )
