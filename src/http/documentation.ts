@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import swagger from '@fastify/swagger'
 import { publicRoute } from './access-rules.ts'
 import type { App } from './app.ts'
@@ -79,9 +79,8 @@ export const registerOpenApi = async (
 
 /** `/docs/json` is the OpenAPI document, `/docs` the page that shows it. Everything is served from here, nothing from elsewhere. */
 export const documentationRoutes = (app: App): void => {
-  const dist = (
-    createRequire(import.meta.url)('swagger-ui-dist') as { absolutePath: () => string }
-  ).absolutePath()
+  // Looked up, not loaded: the package's own entry runs the whole page's script.
+  const dist = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
   const options = { config: publicRoute(reason), schema: { hide: true } }
   app.get('/docs/json', options, async () => app.swagger())
   app.get('/docs', options, async (_request, reply) =>
