@@ -41,7 +41,7 @@ const taskHandlers = ({ manager, log, accountTasks }: WorkerDeps): TaskHandlers 
   'refill-spares': () => manager.refillSpares(),
   'provision-tenant': ({ tenantId }) => manager.provisionTenant(tenantId),
   'erase-database': ({ databaseId }) => manager.eraseDatabase(databaseId),
-  'tenant-audit': ({ entryId }) => manager.writeTenantAudit(entryId),
+  'tenant-outbox': ({ tenantId }) => manager.deliverOutbox(tenantId),
   'purge-tenants': () => manager.purgeTenants(),
   'migrate-databases': async () => {
     await manager.migrateDatabases()

@@ -31,7 +31,7 @@ export type MemberScope = Readonly<{
   tenantId: string
   personId: string
   /** Who an audit entry names. */
-  actor: Readonly<{ kind: 'person' | 'system'; id: string }>
+  actor: Readonly<{ kind: 'person' | 'platform_admin' | 'system'; id: string }>
   caller: Caller
   grant: Readonly<{ role: string; permissions: ReadonlySet<Permission> }>
 }>
@@ -63,8 +63,10 @@ export const memberScopeOf = (request: FastifyRequest): MemberScope => {
   const grant = request.getDecorator<Grant | null>(memberKey)
   if (grant === null) throw new Error('the member was asked for outside a member route')
   const { personId, system } = identityOf(request)
-  const { tenantId, role, permissions } = grant
-  const actor = { kind: system ? ('system' as const) : ('person' as const), id: personId }
+  const { tenantId, role, permissions, expiresAt } = grant
+  // Only platform admins who have entered have an end of what they hold.
+  const person = expiresAt === undefined ? 'person' : 'platform_admin'
+  const actor = { kind: system ? 'system' : person, id: personId } as const
   return { tenantId, personId, actor, caller: callerOf(request), grant: { role, permissions } }
 }
 

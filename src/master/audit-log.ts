@@ -4,12 +4,14 @@ import type { MasterTransaction } from './master.ts'
 
 /** Something that happened to an account or to the installation. Details of a tenant's data never belong in it. */
 export type MasterAuditEntry = {
-  /** For whoever wants to speak of the entry later. */
-  id?: string
-  actor: { kind: 'person' | 'operator' | 'system' | 'nobody'; id: string | null }
+  /**
+   * `platform_admin`: a person who acts on a tenant as one, no member of it. `operator`: the command line. `system` with an
+   * id: a system user; without one: Freehold itself.
+   */
+  actor: { kind: 'person' | 'platform_admin' | 'operator' | 'system' | 'nobody'; id: string | null }
   action: string
   entity: { type: string; id: string | null }
-  /** The tenant it happened in. */
+  /** The tenant it happened in, or to. The entry is then told to the tenant's own audit log too. */
   tenantId?: string | null
   /** What else took part: ids and names of what the master keeps, such as the permission that a policy got. */
   details?: Readonly<Record<string, string>>
@@ -17,7 +19,7 @@ export type MasterAuditEntry = {
 }
 
 const toRow = (entry: MasterAuditEntry) => ({
-  id: entry.id ?? newId(),
+  id: newId(),
   actor_kind: entry.actor.kind,
   actor_id: entry.actor.id,
   action: entry.action,

@@ -107,3 +107,14 @@ export const putMembership = async (
     )
     .execute()
 }
+
+/** The tenants that what happens to a system user concerns: those in which it is a member, or null when there is none. */
+export const tenantsConcerned = async (db: MasterDb, id: string): Promise<(string | null)[]> => {
+  const rows = await db
+    .selectFrom('memberships')
+    .select('tenant_id')
+    .where('person_id', '=', id)
+    .orderBy('tenant_id')
+    .execute()
+  return rows.length === 0 ? [null] : rows.map((row) => row.tenant_id)
+}

@@ -4,7 +4,7 @@ import type { Generated } from 'kysely'
 export type AuditLogTable = {
   id: string
   at: Generated<Date>
-  actor_kind: 'person' | 'operator' | 'system' | 'nobody'
+  actor_kind: 'person' | 'platform_admin' | 'operator' | 'system' | 'nobody'
   actor_id: string | null
   action: string
   entity_type: string
@@ -310,6 +310,14 @@ export type TenantEntriesTable = {
   expires_at: Date
 }
 
+export type TenantOutboxTable = {
+  id: Generated<string>
+  tenant_id: string
+  kind: 'audit' | 'member'
+  ref: string
+  created_at: Generated<Date>
+}
+
 export type TenantsTable = {
   id: string
   slug: string
@@ -358,5 +366,6 @@ export type MasterTables = {
   system_user_secrets: SystemUserSecretsTable
   system_users: SystemUsersTable
   tenant_entries: TenantEntriesTable
+  tenant_outbox: TenantOutboxTable
   tenants: TenantsTable
 }

@@ -6,8 +6,8 @@ export type Tasks = {
   'refill-spares': Record<string, never>
   'provision-tenant': { tenantId: string }
   'erase-database': { databaseId: string }
-  /** An entry of the master's audit log that its tenant is to find in its own. */
-  'tenant-audit': { entryId: string }
+  /** Something waits in the master that the tenant's own database is to be told; queued by triggers. */
+  'tenant-outbox': { tenantId: string }
   'purge-tenants': Record<string, never>
   'migrate-databases': Record<string, never>
   reconcile: Record<string, never>

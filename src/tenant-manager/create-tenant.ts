@@ -89,6 +89,7 @@ const created = ({ by }: NewTenant, id: string): MasterAuditEntry => ({
   ...by,
   action: 'tenant.created',
   entity: { type: 'tenant', id },
+  tenantId: id,
 })
 
 const tenantColumns = [

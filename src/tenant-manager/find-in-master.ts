@@ -8,6 +8,7 @@ export const findInMaster = (master: MasterSnapshot, schemaVersion: string): Fin
   return [
     ...master.databases.flatMap((database) => findInRow(database, schemaVersion)),
     ...master.tenants.flatMap(findInTenant),
+    ...master.untold.map(notTold),
     ...master.operations
       .filter((operation) => isStalled(operation, databases, pending))
       .map((operation) => stalled(operation, databases)),
@@ -82,6 +83,15 @@ const findInTenant = ({ id, slug, status, queued }: KnownTenant): Finding[] => {
     },
   ]
 }
+
+const notTold = ({ id, slug }: MasterSnapshot['untold'][number]): Finding => ({
+  kind: 'tenant_not_told',
+  severity: 'problem',
+  subject: slug,
+  message: `what waits for the database of tenant ${slug} in the outbox has no job that tells it; the reconciler queues it again`,
+  repairable: true,
+  target: { tenantId: id },
+})
 
 /** What died with unfinished work that has a finding of its own is repaired there. */
 const isStalled = (

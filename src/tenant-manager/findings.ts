@@ -16,6 +16,7 @@ export type FindingKind =
   | 'tenant_without_database'
   | 'deed_to_wrong_database'
   | 'tenant_pending'
+  | 'tenant_not_told'
   | 'old_schema'
   | 'stalled_operation'
   | 'too_few_spares'

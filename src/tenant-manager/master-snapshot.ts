@@ -3,6 +3,7 @@ import type { DatabasesTable, OperationsTable, TenantsTable } from '../master/ta
 import { queuedJobKeys } from '../queue/enqueue.ts'
 import { type Context, databaseLock, tenantLock } from './context.ts'
 import { provisionJobKey } from './create-tenant.ts'
+import { outboxJobKey } from './deliver-outbox.ts'
 
 export type KnownDatabase = {
   id: string
@@ -40,6 +41,34 @@ export type MasterSnapshot = {
   databases: KnownDatabase[]
   tenants: KnownTenant[]
   operations: RunningOperation[]
+  /** Tenants whose databases are to be told something, without a job that would do it. */
+  untold: { id: string; slug: string }[]
+}
+
+/** Minutes after which what waits in an outbox without a job was forgotten. */
+const toldWithin = 5
+
+const findUntold = async ({ master: { db }, migrations }: Context): Promise<MasterSnapshot['untold']> => {
+  const waiting = await db
+    .selectFrom('tenants')
+    .innerJoin('databases', 'databases.id', 'tenants.database_id')
+    .select(['tenants.id', 'tenants.slug'])
+    .where('databases.schema_version', '>=', migrations.latest)
+    .where((eb) =>
+      eb.exists(
+        eb
+          .selectFrom('tenant_outbox')
+          .select('id')
+          .whereRef('tenant_id', '=', 'tenants.id')
+          .where('created_at', '<', sql<Date>`now() - make_interval(mins => ${toldWithin})`),
+      ),
+    )
+    .execute()
+  const queued = await queuedJobKeys(
+    db,
+    waiting.map(({ id }) => outboxJobKey(id)),
+  )
+  return waiting.filter(({ id }) => !queued.has(outboxJobKey(id)))
 }
 
 /** Reads the master; changes nothing. Call it after the clusters were read: a row is there before what it speaks of. */
@@ -103,5 +132,6 @@ export const readMaster = async (context: Context): Promise<MasterSnapshot> => {
       tenantId: row.tenant_id,
       live: locksOf(row).some((name) => held.has(name)),
     })),
+    untold: await findUntold(context),
   }
 }

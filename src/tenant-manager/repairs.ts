@@ -7,6 +7,7 @@ import { getCluster } from './cluster.ts'
 import { type Context, databaseLock, ownershipMark, roleConnectionLimit } from './context.ts'
 import { enqueueProvision, enqueueRefill } from './create-tenant.ts'
 import { closeDatabase, createLoginRole } from './database-roles.ts'
+import { wakeOutbox } from './deliver-outbox.ts'
 import { type Erasable, eraseDatabase, giveUpDatabase } from './erase-database.ts'
 import { eraseOrphan } from './erase-orphan.ts'
 import type { Finding, FindingKind } from './findings.ts'
@@ -143,6 +144,7 @@ export const repairs: Partial<Record<FindingKind, Repair>> = {
       .where('status', '=', 'running')
       .execute()
   },
+  tenant_not_told: ({ master }, { tenantId = '' }) => wakeOutbox(master.db, tenantId),
   tenant_pending: ({ master }, { tenantId = '' }) => enqueueProvision(master.db, tenantId),
   old_schema: ({ master }) =>
     enqueue(master.db, 'migrate-databases', {}, { jobKey: 'migrate-databases', queue: 'migrate-databases' }),

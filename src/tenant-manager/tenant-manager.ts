@@ -10,6 +10,7 @@ import { type Cluster, getCluster, registerDefaultCluster } from './cluster.ts'
 import { pingClusters, startFacts } from './cluster-facts.ts'
 import type { Context } from './context.ts'
 import { createTenant, type NewTenant } from './create-tenant.ts'
+import { deliverOutbox } from './deliver-outbox.ts'
 import { eraseDatabase } from './erase-database.ts'
 import { inspect } from './inspect.ts'
 import { LiveLocks } from './live-locks.ts'
@@ -20,7 +21,6 @@ import { purgeTenants } from './purge-tenants.ts'
 import { repair } from './reconcile.ts'
 import { refillSpares } from './refill-spares.ts'
 import { secureCluster } from './secure-cluster.ts'
-import { writeTenantAudit } from './write-tenant-audit.ts'
 
 export type TenantManagerOptions = {
   master: Master
@@ -86,8 +86,8 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     migrateDatabases: async () => migrateDatabases(await context()),
     /** The schema version that this release brings tenant databases to. */
     schemaVersion: async () => (await context()).migrations.latest,
-    /** Copies an entry of the master's audit log into its tenant's own, once however often it is called. */
-    writeTenantAudit: async (entryId: string) => writeTenantAudit(await context(), entryId),
+    /** Tells the tenant's database what waits for it in the master, each thing once however often it is called. */
+    deliverOutbox: async (tenantId: string) => deliverOutbox(await context(), tenantId),
     /** How many open clusters there are; throws when one of them does not answer. */
     pingClusters: async () => pingClusters(await context()),
     /** For the summary at start: usable spares, and the version of the first cluster's server. */

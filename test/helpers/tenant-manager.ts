@@ -1,3 +1,4 @@
+import type pg from 'pg'
 import type { Test } from 'tap'
 import { syncSystemRoles } from '../../src/access/system-roles.ts'
 import { createSecretBox, type SecretBox } from '../../src/kernel/crypto.ts'
@@ -15,7 +16,7 @@ import {
   type TenantManager,
   type TenantManagerOptions,
 } from '../../src/tenant-manager/tenant-manager.ts'
-import type { TestPostgres } from './postgres.ts'
+import { connectTo, type TestPostgres } from './postgres.ts'
 
 export const testMasterKey = Buffer.alloc(32, 7)
 
@@ -81,4 +82,19 @@ export const startLandlord = async (
   const landlord = await openLandlord(postgres, options)
   t.teardown(() => landlord.close())
   return landlord
+}
+
+/** A connection to the tenant's database as the server's superuser, behind Freehold's back. */
+export const databaseOf = async (
+  t: Test,
+  { db, superuser }: { db: Master['db']; superuser: PostgresAddress },
+  tenantId: string,
+): Promise<pg.Client> => {
+  const { name } = await db
+    .selectFrom('tenants')
+    .innerJoin('databases', 'databases.id', 'tenants.database_id')
+    .select('databases.name')
+    .where('tenants.id', '=', tenantId)
+    .executeTakeFirstOrThrow()
+  return connectTo(t, { ...superuser, database: name })
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import type { Test } from 'tap'
 import { nodeApart } from '../helpers/apart.ts'
-import { connectTo, startTestPostgres } from '../helpers/postgres.ts'
+import { connectTo, startTestPostgres, type TestPostgres } from '../helpers/postgres.ts'
 import { seedOfRun } from '../helpers/random.ts'
 import { type Landlord, startLandlord } from '../helpers/tenant-manager.ts'
 import { until } from '../helpers/until.ts'
@@ -17,6 +17,7 @@ type Picked = (statement: number, total: number) => boolean
 /** An installation whose nodes get killed, and the eye that looks for what they leave. */
 export type CrashSite = Landlord & {
   admin: pg.Client
+  postgres: TestPostgres
   /**
    * Kills a node with statements on their way to the server, two nodes at a time; returns when the server is at rest.
    * Of those that `which` picks (default: every one) a run takes every fourth, beginning where its seed says, and all of
@@ -65,6 +66,7 @@ export const openCrashSite = async (t: Test): Promise<CrashSite> => {
   return {
     ...landlord,
     admin,
+    postgres,
     killAtStatements: async (next, which = () => true) => {
       const total = await runNode({ ...(await next()), addresses, killAt: 0 })
       if (total === undefined) throw new Error('the first node was to live')

@@ -11,7 +11,7 @@ import { openLandlord } from '../helpers/tenant-manager.ts'
 
 export type Orders = {
   addresses: { master: PostgresAddress; provisioner: PostgresAddress }
-  work: 'build' | 'erase' | 'provision' | 'purge'
+  work: 'build' | 'erase' | 'provision' | 'purge' | 'tell'
   /** The database or tenant to work on. */
   id?: string
   killAt: number
@@ -37,6 +37,7 @@ const deeds = {
   erase: () => manager.eraseDatabase(id),
   provision: () => manager.provisionTenant(id),
   purge: () => manager.purgeTenants(),
+  tell: () => manager.deliverOutbox(id),
 }
 await deeds[work]()
 process.stdout.write(`${statements}\n`, () => process.exit(0))

@@ -9,6 +9,7 @@ import {
   findSystemUserByEmail,
   putMembership,
   type SystemUser,
+  tenantsConcerned,
 } from '../../../src/master/system-users.ts'
 import { findTenant } from '../../../src/master/tenants.ts'
 
@@ -23,12 +24,18 @@ export type SystemUserWishes = {
 /** A system user and its new secret, which is nowhere else. */
 export type WithSecret = { row: SystemUser; clientSecret: string }
 
-const audit = (trx: MasterTransaction, action: string, id: string): Promise<void> => {
+const audit = (
+  trx: MasterTransaction,
+  action: string,
+  id: string,
+  tenantId: string | null,
+): Promise<void> => {
   const entity = { type: 'system_user', id }
   return writeMasterAudit(trx, {
     actor: { kind: 'operator', id: null },
     action: `system_user.${action}`,
     entity,
+    tenantId,
   })
 }
 
@@ -46,7 +53,7 @@ const letIn = async (trx: MasterTransaction, id: string, tenant: string, role: s
   const roleRow = await findRole(trx, found.id, role)
   if (roleRow === undefined) throw new OperatorError(`the tenant ${tenant} has no role ${role}`)
   await putMembership(trx, { id, tenantId: found.id, roleId: roleRow.id })
-  await audit(trx, 'role_set', id)
+  await audit(trx, 'role_set', id, found.id)
 }
 
 /** Creates a system user of the platform, and lets it into a tenant if that is wished. */
@@ -54,7 +61,7 @@ export const createSystemUserFor = (db: MasterDb, wishes: SystemUserWishes): Pro
   db.transaction().execute(async (trx) => {
     const { tenant, role, ...fields } = wishes
     const { id, clientSecret } = await createSystemUser(trx, { ...fields, tenantId: null })
-    await audit(trx, 'created', id)
+    await audit(trx, 'created', id, null)
     if (tenant !== undefined && role !== undefined) await letIn(trx, id, tenant, role)
     return { row: present(await findSystemUser(trx, id)), clientSecret }
   })
@@ -66,6 +73,8 @@ export const rotateSecretOf = (db: MasterDb, idOrEmail: string, graceDays: numbe
     const row = present(await find(trx, idOrEmail))
     const clientSecret = await rotateSystemSecret(trx, row.id, graceDays)
     if (clientSecret === undefined) throw new OperatorError('the system user was deleted meanwhile')
-    await audit(trx, 'secret_rotated', row.id)
+    for (const tenantId of await tenantsConcerned(trx, row.id)) {
+      await audit(trx, 'secret_rotated', row.id, tenantId)
+    }
     return { row, clientSecret }
   })

@@ -2,18 +2,13 @@ import { type IssuedSession, switchSession } from '../../access/sessions.ts'
 import { enterTenant } from '../../access/tenant-entries.ts'
 import type { Caller, Identity } from '../../http/identity.ts'
 import { AppError } from '../../kernel/errors.ts'
-import { newId } from '../../kernel/ids.ts'
 import { refusalOfStatus } from '../../kernel/tenant-status.ts'
 import { writeMasterAudit } from '../../master/audit-log.ts'
 import type { MasterDb, MasterTransaction } from '../../master/master.ts'
 import { findAnyTenant, type MemberTenant } from '../../master/memberships.ts'
-import { enqueue } from '../../queue/enqueue.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { enqueueMail } from '../mail.ts'
 import { ended } from './session-flows.ts'
-
-/** For so many tries a suspended or unreachable database is waited for: about seven weeks. */
-const auditAttempts = 200
 
 type Tenant = Omit<MemberTenant, 'role'>
 
@@ -74,8 +69,8 @@ const tellAdmins = async (
 }
 
 /**
- * Lets a platform admin into a tenant for an hour and sets it as their session's. One transaction with both audit entries
- * (the tenant's own is written by a worker) and the mails to the tenant's Admins. Throws `forbidden` when they are no
+ * Lets a platform admin into a tenant for an hour and sets it as their session's. One transaction with the audit entry
+ * (which reaches the tenant's own log too) and the mails to the tenant's Admins. Throws `forbidden` when they are no
  * platform admin any more, `unauthenticated` when the session has ended.
  */
 export const enterAsPlatformAdmin = async (
@@ -89,10 +84,8 @@ export const enterAsPlatformAdmin = async (
     const until = await enterTenant(trx, { tenantId: tenant.id, personId, reason: tenant.reason })
     const session = await switchSession(trx, deps.box, sessionId, tenant.id, client)
     if (session === undefined) throw ended()
-    const entryId = newId()
     await writeMasterAudit(trx, {
-      id: entryId,
-      actor: { kind: 'person', id: personId },
+      actor: { kind: 'platform_admin', id: personId },
       action: 'platform_admin.entered_tenant',
       entity: { type: 'tenant', id: tenant.id },
       tenantId: tenant.id,
@@ -100,7 +93,6 @@ export const enterAsPlatformAdmin = async (
       caller,
     })
     await tellAdmins(trx, deps, tenant, { personId, until })
-    await enqueue(trx, 'tenant-audit', { entryId }, { maxAttempts: auditAttempts })
     return session
   })
   deps.grants.forget(`membership:${tenant.id}:${personId}`)

@@ -74,6 +74,7 @@ export const chooseTenantOf = async (
         actor: { kind: 'person', id: who.personId },
         action: 'session.tenant_chosen',
         entity: { type: 'tenant', id: tenantId },
+        tenantId,
         caller,
       })
     }

@@ -45,6 +45,7 @@ export const openSession = async (
     actor: { kind: 'person', id: person.id },
     action: 'session.started',
     entity: { type: 'session', id: issued.sessionId },
+    tenantId,
     caller,
   })
   if ((await rememberDevice(trx, person.id, client)) === 'new') {

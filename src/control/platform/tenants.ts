@@ -25,7 +25,7 @@ const config = platformRoute()
 const params = Type.Object({ id: Line({ maxLength: 63, description: 'Id or slug' }) })
 
 const byOf = (request: FastifyRequest) => ({
-  actor: { kind: 'person', id: identityOf(request).personId } as const,
+  actor: { kind: 'platform_admin', id: identityOf(request).personId } as const,
   caller: callerOf(request),
 })
 

@@ -10,7 +10,13 @@ import { answers, Id, IdParams, Line, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeMasterAudit } from '../../master/audit-log.ts'
 import type { MasterTransaction } from '../../master/master.ts'
-import { findRole, findSystemUser, listSystemUsers, putMembership } from '../../master/system-users.ts'
+import {
+  findRole,
+  findSystemUser,
+  listSystemUsers,
+  putMembership,
+  tenantsConcerned,
+} from '../../master/system-users.ts'
 import { findTenant } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { changeSystemUser } from './queries.ts'
@@ -33,23 +39,35 @@ const nothing = (): AppError => new AppError('not_found', 'There is no system us
 
 type Request = Parameters<typeof identityOf>[0]
 
-/** Writes the entry and runs the change in one transaction; a change that answers undefined met no system user. */
+const audit = (
+  trx: MasterTransaction,
+  request: Request,
+  action: string,
+  { id, tenantId }: { id: string; tenantId: string | null },
+): Promise<void> =>
+  writeMasterAudit(trx, {
+    actor: { kind: 'platform_admin', id: identityOf(request).personId },
+    action: `system_user.${action}`,
+    entity: { type: 'system_user', id },
+    tenantId,
+    caller: callerOf(request),
+  })
+
+/**
+ * Runs the change and writes an entry for each tenant it concerns (`tenantId`; by default all in which the system user works),
+ * in one transaction; a change that answers undefined met no system user.
+ */
 const changeAudited = async <T>(
   deps: ControlDeps,
   request: Request,
-  action: string,
-  id: string,
+  { action, id, tenantId }: { action: string; id: string; tenantId?: string },
   change: (trx: MasterTransaction) => Promise<T | undefined>,
 ): Promise<T> => {
   const result = await deps.db.transaction().execute(async (trx) => {
+    const concerned = tenantId === undefined ? await tenantsConcerned(trx, id) : [tenantId]
     const changed = await change(trx)
     if (changed === undefined) throw nothing()
-    await writeMasterAudit(trx, {
-      actor: { kind: 'person', id: identityOf(request).personId },
-      action: `system_user.${action}`,
-      entity: { type: 'system_user', id },
-      caller: callerOf(request),
-    })
+    for (const concernedId of concerned) await audit(trx, request, action, { id, tenantId: concernedId })
     return changed
   })
   deps.grants.forget(`person:${id}`)
@@ -111,12 +129,7 @@ const createRoute = (app: App, deps: ControlDeps): void => {
       const { name, email, serviceType, metadata } = request.body
       const made = await deps.db.transaction().execute(async (trx) => {
         const added = await createSystemUser(trx, { name, email, serviceType, metadata, tenantId: null })
-        await writeMasterAudit(trx, {
-          actor: { kind: 'person', id: identityOf(request).personId },
-          action: 'system_user.created',
-          entity: { type: 'system_user', id: added.id },
-          caller: callerOf(request),
-        })
+        await audit(trx, request, 'created', { id: added.id, tenantId: null })
         return added
       })
       reply.code(201)
@@ -140,7 +153,7 @@ const changeRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request) => {
       const { id } = request.params
-      await changeAudited(deps, request, 'updated', id, async (trx) => {
+      await changeAudited(deps, request, { action: 'updated', id }, async (trx) => {
         if (!(await changeSystemUser(trx, id, request.body))) return undefined
         if (request.body.disabled === true) await endSessionsOf(trx, id, 'disabled')
         return true
@@ -161,7 +174,7 @@ const changeRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const { id } = request.params
-      await changeAudited(deps, request, 'deleted', id, async (trx) => {
+      await changeAudited(deps, request, { action: 'deleted', id }, async (trx) => {
         const { numDeletedRows } = await trx
           .deleteFrom('people')
           .where('id', '=', id)
@@ -190,7 +203,7 @@ const secretRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request) => {
       const { id } = request.params
-      const clientSecret = await changeAudited(deps, request, 'secret_rotated', id, (trx) =>
+      const clientSecret = await changeAudited(deps, request, { action: 'secret_rotated', id }, (trx) =>
         rotateSystemSecret(trx, id, request.body.graceDays),
       )
       return { ...(await view(deps, id)), clientSecret }
@@ -209,8 +222,12 @@ const secretRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request) => {
       const { id } = request.params
-      const revoked = await changeAudited(deps, request, 'old_secrets_revoked', id, async (trx) =>
-        (await findSystemUser(trx, id)) === undefined ? undefined : revokeOldSystemSecrets(trx, id),
+      const revoked = await changeAudited(
+        deps,
+        request,
+        { action: 'old_secrets_revoked', id },
+        async (trx) =>
+          (await findSystemUser(trx, id)) === undefined ? undefined : revokeOldSystemSecrets(trx, id),
       )
       return { revoked }
     },
@@ -242,7 +259,7 @@ const membershipRoutes = (app: App, deps: ControlDeps): void => {
     async (request, reply) => {
       const { id } = request.params
       const tenantId = await tenantOf(deps, request.params.tenant)
-      await changeAudited(deps, request, 'role_set', id, async (trx) => {
+      await changeAudited(deps, request, { action: 'role_set', id, tenantId }, async (trx) => {
         const found = await findSystemUser(trx, id)
         if (found === undefined) return undefined
         if ((found.tenant_id ?? tenantId) !== tenantId) {
@@ -270,7 +287,7 @@ const membershipRoutes = (app: App, deps: ControlDeps): void => {
     async (request, reply) => {
       const { id } = request.params
       const tenantId = await tenantOf(deps, request.params.tenant)
-      await changeAudited(deps, request, 'role_taken', id, async (trx) => {
+      await changeAudited(deps, request, { action: 'role_taken', id, tenantId }, async (trx) => {
         if ((await findSystemUser(trx, id)) === undefined) return undefined
         await trx
           .deleteFrom('memberships')

@@ -21,6 +21,7 @@ const actions = async (tenantId: string): Promise<string[]> => {
   const rows = await db
     .selectFrom('audit_log')
     .select('action')
+    .where('action', 'not in', ['tenant.created', 'session.tenant_chosen'])
     .where('tenant_id', '=', tenantId)
     .where('entity_type', '=', 'tenant')
     .orderBy('id')
