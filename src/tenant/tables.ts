@@ -30,12 +30,35 @@ export type ProjectsTable = {
   created_by: string | null
   created_at: Generated<Date>
   updated_at: Generated<Date>
+  slug: Generated<string>
+  archived_at: Date | null
 }
 
 export type SettingsTable = {
   only_row: Generated<boolean>
   settings: Generated<Record<string, unknown>>
   metadata: Generated<Record<string, unknown>>
+  updated_at: Generated<Date>
+}
+
+export type UsersTable = {
+  id: string
+  person_id: string | null
+  kind: 'member' | 'added' | 'system' | 'operator'
+  status: 'active' | 'inactive' | 'pending' | 'removed'
+  email: string | null
+  first_name: string | null
+  last_name: string | null
+  created_by: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type WorkspaceMembersTable = {
+  workspace_id: string
+  user_id: string
+  role: 'viewer' | 'editor' | 'admin'
+  created_at: Generated<Date>
   updated_at: Generated<Date>
 }
 
@@ -46,6 +69,7 @@ export type WorkspacesTable = {
   created_by: string | null
   created_at: Generated<Date>
   updated_at: Generated<Date>
+  archived_at: Date | null
 }
 
 export type TenantTables = {
@@ -53,5 +77,7 @@ export type TenantTables = {
   idempotency_keys: IdempotencyKeysTable
   projects: ProjectsTable
   settings: SettingsTable
+  users: UsersTable
+  workspace_members: WorkspaceMembersTable
   workspaces: WorkspacesTable
 }

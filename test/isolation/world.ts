@@ -30,7 +30,7 @@ const word = (index: number): string => `'${canaryOf(index)}'`
 
 /** The same ids in every tenant; what the rows say is the tenant's own. */
 const seedOf = (index: number): string => `
-  truncate projects, workspaces;
+  truncate projects, workspaces, workspace_members;
   update settings set settings = jsonb_build_object('canary', ${word(index)}::text);
   insert into workspaces (id, slug, name, created_by)
     values ('${sharedId(0)}', ${word(index)}, ${word(index)}, '${canaryIdOf(index)}');
