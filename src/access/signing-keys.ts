@@ -24,6 +24,8 @@ export type SigningKeys = {
   /** The PEM public key named by a token's `kid`, or undefined. */
   publicPem(kid: string): string | undefined
   jwks(): { keys: PublicJwk[] }
+  /** Another number once a key has gone: what was verified with it before counts no longer. */
+  generation(): number
   /** Reads them again, after a change in the master. */
   reload(): Promise<void>
 }
@@ -97,6 +99,24 @@ export const rotateSigningKey = (db: MasterDb, box: SecretBox): Promise<string> 
     return addKey(trx, box, { kind: 'operator', id: null })
   })
 
+/**
+ * For when a private key was seen: the new key signs at once and all others are forgotten, so that every access token that
+ * is out is refused, on every node that hears of it. Sessions go on: clients refresh. Answers the new `kid`.
+ */
+export const replaceSigningKeys = (db: MasterDb, box: SecretBox): Promise<string> =>
+  db.transaction().execute(async (trx) => {
+    await lockKeys(trx)
+    await trx.deleteFrom('signing_keys').execute()
+    const id = await insertKey(trx, box, 0)
+    const actor = { kind: 'operator', id: null } as const
+    await writeMasterAudit(trx, {
+      actor,
+      action: 'signing_key.replaced',
+      entity: { type: 'signing_key', id },
+    })
+    return id
+  })
+
 /** By schedule: follows a key that is 90 days old, and forgets those of which every token has expired. */
 export const keepSigningKeys = (db: MasterDb, box: SecretBox): Promise<void> =>
   db.transaction().execute(async (trx) => {
@@ -144,6 +164,7 @@ export const loadSigningKeys = async (
   await createFirstKey(db, box)
   let keys = await readKeys(db, box)
   if (keys.length === 0) throw new Error('the master has no signing key')
+  let generation = 0
   /** Reads one after the other, so that the last one to be asked for is the last one to be kept. */
   let reading: Promise<void> = Promise.resolve()
   return {
@@ -156,10 +177,14 @@ export const loadSigningKeys = async (
     },
     publicPem: (kid) => keys.find((key) => key.kid === kid)?.publicPem,
     jwks: () => ({ keys: keys.map(({ jwk }) => jwk) }),
+    generation: () => generation,
     reload: () => {
       const read = reading.then(async () => {
         const found = await readKeys(db, box)
-        if (found.length > 0) keys = found
+        if (found.length === 0) return
+        const kept = new Set(found.map(({ kid }) => kid))
+        if (!keys.every(({ kid }) => kept.has(kid))) generation += 1
+        keys = found
       })
       reading = read.catch(() => {})
       return read

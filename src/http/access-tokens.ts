@@ -27,8 +27,8 @@ export type AccessTokens = {
   }): string
   /**
    * Throws `token_expired` or `unauthenticated`. A token that verified once is remembered under its `jti`, so the next
-   * requests with it cost no signature check; its expiry is checked every time. Only the very text that was verified is
-   * believed: another text with the same `jti` is checked anew.
+   * requests with it cost no signature check; its expiry is checked every time, and nothing is remembered beyond the key it was
+   * signed with. Only the very text that was verified is believed: another text with the same `jti` is checked anew.
    */
   verify(token: string): AccessClaims
 }
@@ -59,7 +59,7 @@ const spelledJti = (token: string): string => {
   return token.slice(payload, payload + jtiLength)
 }
 
-type Remembered = Readonly<{ token: string; claims: AccessClaims }>
+type Remembered = Readonly<{ token: string; claims: AccessClaims; generation: number }>
 
 /** The header, when the token has the one spelling we issue. What we never put there (jwk, jku, crit …) is refused. */
 const readKid = (token: string): string => {
@@ -161,12 +161,13 @@ export const registerAccessTokens = async (
     verify: (token) => {
       const jti = spelledJti(token)
       const known = remembered.get(jti)
-      if (known?.token === token) {
+      if (known?.token === token && known.generation === keys.generation()) {
         if (known.claims.exp <= epochSeconds(clock)) throw expired()
         return known.claims
       }
+      const generation = keys.generation()
       const claims = verifyAnew(token)
-      remembered.set(jti, { token, claims })
+      remembered.set(jti, { token, claims, generation })
       return claims
     },
   }

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
 import t from 'tap'
-import { keepSigningKeys, rotateSigningKey } from '../../src/access/signing-keys.ts'
+import { keepSigningKeys, replaceSigningKeys, rotateSigningKey } from '../../src/access/signing-keys.ts'
 import { startNode } from '../helpers/freehold.ts'
 import { startTestPostgres } from '../helpers/postgres.ts'
 import { until } from '../helpers/until.ts'
@@ -69,6 +69,22 @@ t.test('by schedule a key is followed by another after 90 days, once', async (t)
     .orderBy('id')
     .execute()
   t.strictSame(entries, [{ actor_kind: 'operator' }, { actor_kind: 'system' }])
+})
+
+t.test('a key that was seen is worthless at once, also for tokens that were verified before', async (t) => {
+  const person = await node.signUp()
+  for (const each of [node, other]) t.ok(await works(person.token, each))
+  const kid = await replaceSigningKeys(db, box)
+  for (const each of [node, other]) {
+    await until(async () => (await published(each)).join() === kid)
+    t.notOk(await works(person.token, each))
+  }
+  const { status, body } = await other.call('POST', '/auth/refresh', {
+    body: { refreshToken: person.refreshToken },
+  })
+  t.equal(status, 200, 'the session goes on')
+  t.equal(kidOf(String(body.accessToken)), kid)
+  t.ok(await works(String(body.accessToken)))
 })
 
 t.test('the list of keys may be kept for five minutes, and asked for anew by its tag', async (t) => {

@@ -19,6 +19,7 @@ const keys: SigningKeys = {
   current: () => ({ kid, privatePem }),
   publicPem: (wanted) => (wanted === kid ? publicPem : undefined),
   jwks: () => ({ keys: [] }),
+  generation: () => 0,
   reload: async () => {},
 }
 

@@ -1,17 +1,19 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { plural, print, printJson } from '../../output.ts'
 import { verb } from '../../program.ts'
 import { createProgress } from '../../progress.ts'
 
-type Options = { json?: boolean; masterKey?: boolean }
+type Options = { json?: boolean; masterKey?: boolean; revokeOld?: boolean }
 
-const rotateSigning = async (json: boolean): Promise<void> => {
+const rotateSigning = async (json: boolean, revokeOld: boolean): Promise<void> => {
   const { withInstallation } = await import('../../installation.ts')
-  const { rotateSigningKey } = await import('../../../src/access/signing-keys.ts')
+  const { replaceSigningKeys, rotateSigningKey } = await import('../../../src/access/signing-keys.ts')
   const kid = await withInstallation(createProgress(json), ({ master, box }) =>
-    rotateSigningKey(master.db, box),
+    (revokeOld ? replaceSigningKeys : rotateSigningKey)(master.db, box),
   )
   if (json) printJson({ kid })
+  else if (revokeOld)
+    print(`The new key ${kid} signs now. Access tokens that are out are refused; clients refresh.`)
   else print(`The new key ${kid} is published now and signs in ten minutes.`)
 }
 
@@ -33,9 +35,17 @@ const rotateMaster = async (json: boolean): Promise<void> => {
 
 export const addKeysRotate = (parent: Command): void => {
   verb(parent, 'rotate', 'Make a new signing key; it signs in ten minutes, and no token is refused for it.')
-    .option('--master-key', 'change the master key instead; see docs/rotate-keys.md')
+    .option(
+      '--revoke-old',
+      'the key was seen: sign with the new one at once, refuse every token of the old ones',
+    )
+    .addOption(
+      new Option('--master-key', 'change the master key instead; see docs/rotate-keys.md').conflicts(
+        'revokeOld',
+      ),
+    )
     .action(async (_: Options, command: Command) => {
-      const { json = false, masterKey = false } = command.optsWithGlobals<Options>()
-      await (masterKey ? rotateMaster(json) : rotateSigning(json))
+      const { json = false, masterKey = false, revokeOld = false } = command.optsWithGlobals<Options>()
+      await (masterKey ? rotateMaster(json) : rotateSigning(json, revokeOld))
     })
 }
