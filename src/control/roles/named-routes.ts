@@ -1,4 +1,4 @@
-import type { Static, TSchema } from 'typebox'
+import type { TSchema } from 'typebox'
 import type { App } from '../../http/app.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, IdParams, NoContent } from '../../http/schemas.ts'
@@ -11,11 +11,15 @@ import { deleteNamed, findNamed, findOwn, type Kind, listNamed, type Named, upda
 import { PatchBody } from './schemas.ts'
 
 /** What differs between roles and policies in the routes that both have. */
-export type Thing<View extends TSchema> = {
+export type Thing = {
   readonly kind: Kind
   readonly plural: 'roles' | 'policies'
-  readonly View: View
-  readonly toViews: (db: MasterDb, tenantId: string | null, rows: readonly Named[]) => Promise<Static<View>[]>
+  readonly View: TSchema
+  readonly toViews: (
+    db: MasterDb,
+    tenantId: string | null,
+    rows: readonly Named[],
+  ) => Promise<{ id: string }[]>
   /** Says why it can't be deleted, or nothing. */
   readonly inUse: (change: AccessChange, row: Named) => Promise<string | undefined>
 }
@@ -23,18 +27,18 @@ export type Thing<View extends TSchema> = {
 export type Deps = Pick<ControlDeps, 'db' | 'grants'>
 
 /** One of `rows`, as it is sent. */
-export const viewOf = async <View extends TSchema>(
-  { toViews }: Thing<View>,
+export const viewOf = async (
+  { toViews }: Thing,
   db: MasterDb,
   tenantId: string | null,
   row: Named,
-): Promise<Static<View>> => {
+): Promise<{ id: string }> => {
   const [view] = await toViews(db, tenantId, [row])
   if (view === undefined) throw new Error('one row gave no view')
   return view
 }
 
-const readRoutes = (app: App, deps: Deps, { base, tags, rule, editorOf }: Surface, thing: Thing<TSchema>) => {
+const readRoutes = (app: App, deps: Deps, { base, tags, rule, editorOf }: Surface, thing: Thing) => {
   const { kind, plural, View, toViews } = thing
   const config = rule(`tenant-api:${kind}:read`)
   app.get(
@@ -69,12 +73,7 @@ const readRoutes = (app: App, deps: Deps, { base, tags, rule, editorOf }: Surfac
   )
 }
 
-const writeRoutes = (
-  app: App,
-  deps: Deps,
-  { base, tags, rule, editorOf }: Surface,
-  thing: Thing<TSchema>,
-) => {
+const writeRoutes = (app: App, deps: Deps, { base, tags, rule, editorOf }: Surface, thing: Thing) => {
   const { kind, plural, View, inUse } = thing
   const url = `${base}/${plural}/:id`
   app.patch(
@@ -122,7 +121,7 @@ const writeRoutes = (
 }
 
 /** List, get, change and delete, for what has a name and belongs to a tenant or to all. */
-export const namedRoutes = (app: App, deps: Deps, surface: Surface, thing: Thing<TSchema>): void => {
+export const namedRoutes = (app: App, deps: Deps, surface: Surface, thing: Thing): void => {
   readRoutes(app, deps, surface, thing)
   writeRoutes(app, deps, surface, thing)
 }

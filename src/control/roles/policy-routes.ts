@@ -9,7 +9,7 @@ import { type Deps, namedRoutes, type Thing, viewOf } from './named-routes.ts'
 import { findOwn, insertNamed } from './queries.ts'
 import { CreatePolicyBody, GrantParams, PolicyView, RevokeParams, toPolicyViews } from './schemas.ts'
 
-const policies: Thing<typeof PolicyView> = {
+const policies: Thing = {
   kind: 'policy',
   plural: 'policies',
   View: PolicyView,

@@ -9,7 +9,7 @@ import { type Deps, namedRoutes, type Thing, viewOf } from './named-routes.ts'
 import { findNamed, findOwn, insertNamed } from './queries.ts'
 import { CreateRoleBody, mostPolicies, RolePolicyParams, RoleView, toRoleViews } from './schemas.ts'
 
-const roles: Thing<typeof RoleView> = {
+const roles: Thing = {
   kind: 'role',
   plural: 'roles',
   View: RoleView,
