@@ -8,6 +8,8 @@ import { createTravellers } from './control/identities/travellers.ts'
 import { invitationPage } from './control/invitations/page.ts'
 import { invitationRoutes } from './control/invitations/routes.ts'
 import { memberRoutes } from './control/members/routes.ts'
+import { planRoutes } from './control/plans/platform-routes.ts'
+import { subscriptionRoutes } from './control/plans/routes.ts'
 import { platformAdminRoutes } from './control/platform/admins.ts'
 import { platformAuditRoute } from './control/platform/audit.ts'
 import { fleetRoutes } from './control/platform/fleet.ts'
@@ -22,7 +24,6 @@ import { systemUserRoutes } from './control/system-users/routes.ts'
 import { tenantSystemUserRoutes } from './control/system-users/tenant-routes.ts'
 import { tokenRoute } from './control/system-users/token-route.ts'
 import { tenantRoutes } from './control/tenants/routes.ts'
-import type { ReadTenantSettings } from './control/tenants/tenant-view.ts'
 import { registerAccessTokens } from './http/access-tokens.ts'
 import type { App } from './http/app.ts'
 import { createSessionCookies } from './http/cookies.ts'
@@ -42,19 +43,21 @@ import { createProvider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
 import { readSettings, writeSettings } from './tenant/settings/queries.ts'
+import type { TenantDb } from './tenant/tenant-scope.ts'
+import { readCounts } from './tenant/usage/queries.ts'
 import { version } from './version.ts'
 
 /**
- * A tenant's settings, from its own database; undefined while that can't be asked, or answers nonsense: one tenant's
- * fault must not keep its people from signing in.
+ * Reads something in a tenant's own database; undefined while that can't be asked, or answers nonsense: one tenant's fault
+ * must not keep its people from signing in, or operators from looking at it.
  */
-const settingsReader =
-  (service: Service): ReadTenantSettings =>
-  async (tenantId) => {
+const tenantReader =
+  <T>(service: Service, what: string, read: (db: TenantDb) => Promise<T>) =>
+  async (tenantId: string): Promise<T | undefined> => {
     try {
-      return await service.router.use(tenantId, readSettings)
+      return await service.router.use(tenantId, read)
     } catch (error) {
-      const message = "a tenant's settings could not be read"
+      const message = `a tenant's ${what} could not be read`
       if (isAppError(error)) service.log.warn({ tenantId, code: error.code }, message)
       else service.log.error({ tenantId, err: error }, message)
       return undefined
@@ -111,7 +114,9 @@ export const buildApp = async (
     verifyEmail: config.verifyEmail,
     manager: service.manager,
     tenantGraceDays: config.tenantGraceDays,
-    readSettings: settingsReader(service),
+    readSettings: tenantReader(service, 'settings', readSettings),
+    readTenantCounts: tenantReader(service, 'usage', readCounts),
+    countRequests: async () => 0,
     writeSettings: (tenantId, who, change) =>
       router.use(tenantId, (db) => writeSettings(db, { tenantId, ...who }, change)),
   }
@@ -136,6 +141,8 @@ export const buildApp = async (
   tenantRoutes(app, control)
   // Tenant and platform
   accessRoutes(app, control)
+  planRoutes(app, control)
+  subscriptionRoutes(app, control)
   invitationRoutes(app, control)
   // Tenant
   memberRoutes(app, control)

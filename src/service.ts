@@ -151,6 +151,8 @@ export const openService = async (
           grants.forget(change)
           if (change === 'access') reloadKeys()
           if (change === 'master-key') followKeyNow()
+          // Plans change so seldom that it does not matter how many tenants have another one.
+          if (change.startsWith('plan:')) router.invalidateAll()
           if (change.startsWith('tenant:')) router.invalidate(change.slice('tenant:'.length))
         },
         onGap: () => {

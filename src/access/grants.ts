@@ -105,7 +105,7 @@ export class Grants {
     return grant?.expiresAt !== undefined && grant.expiresAt <= this.#clock.now() ? undefined : grant
   }
 
-  /** Takes one change notification of the master (`session:<id>`, `membership:<tenant>:<person>`, `access:<tenant>` …). */
+  /** Takes one change notification of the master (`session:<id>`, `membership:<tenant>:<person>`, `access:<tenant>`, `plan:<key>` …). */
   forget(change: string): void {
     const [kind, id = '', second = ''] = change.split(':')
     if (kind === 'session') this.#sessions.invalidate(id)
@@ -115,6 +115,7 @@ export class Grants {
       this.#grants.invalidateWhere((key) => key.endsWith(id))
     } else if (kind === 'membership') this.#grants.invalidate(`${id}:${second}`)
     else if (kind === 'tenant') this.#grants.invalidateWhere((key) => key.startsWith(id))
+    else if (kind === 'plan') this.#grants.invalidateWhere((_, grant) => grant?.plan.key === id)
     else if (change === 'access') this.#grants.invalidateAll()
     else if (kind === 'access') this.#grants.invalidateWhere((key) => key.startsWith(id))
   }

@@ -1,6 +1,8 @@
 import { sql } from 'kysely'
+import type { TenantPlan } from '../kernel/plan-limits.ts'
 import type { TenantStatus } from '../kernel/tenant-status.ts'
 import type { MasterDb } from '../master/master.ts'
+import { limitColumns, toTenantPlan } from '../master/plans.ts'
 import { expandPermissions, type Permission } from './catalogue.ts'
 
 /** What a person holds in a tenant right now. */
@@ -9,6 +11,8 @@ export type Grant = Readonly<{
   tenantStatus: TenantStatus
   role: string
   permissions: ReadonlySet<Permission>
+  /** The tenant's, which limits everybody in it alike. */
+  plan: TenantPlan
   /** From then on it is none: of a platform admin who entered the tenant for a set time. Members have no such end. */
   expiresAt?: Date
 }>
@@ -47,11 +51,16 @@ export const grantQuery = (db: MasterDb, tenantId: string, personId: string) =>
     )
     .selectFrom('place')
     .innerJoin('tenants', (join) => join.on('tenants.id', '=', tenantId))
+    .innerJoin('plans', 'plans.key', 'tenants.plan')
+    .leftJoin('subscriptions', 'subscriptions.tenant_id', 'tenants.id')
+    .leftJoin('tenant_usage', 'tenant_usage.tenant_id', 'tenants.id')
     .innerJoin('roles', 'roles.id', 'place.role_id')
     .leftJoin('role_policies', 'role_policies.role_id', 'roles.id')
     .leftJoin('policy_permissions', 'policy_permissions.policy_id', 'role_policies.policy_id')
     .distinct()
     .select(['tenants.status', 'roles.name', 'policy_permissions.permission', 'place.expires_at'])
+    .select(limitColumns)
+    .select(['tenants.plan', 'subscriptions.status as subscription', 'tenant_usage.storage_bytes as stored'])
 
 type GrantRow = Awaited<ReturnType<ReturnType<typeof grantQuery>['execute']>>[number]
 
@@ -65,6 +74,7 @@ export const toGrant = (tenantId: string, rows: readonly GrantRow[]): Grant | un
     tenantStatus: first.status,
     role: first.name,
     permissions: new Set(expandPermissions(patterns)),
+    plan: toTenantPlan(first),
     ...(first.expires_at === null ? {} : { expiresAt: first.expires_at }),
   }
 }

@@ -9,8 +9,8 @@ export type ClusterBudgetOptions<C extends ServerConnection> = Readonly<{
   budget: number
   /** Asked before each connect; see ConnectGate. */
   mayOpen?: () => boolean
-  /** Connections that one tenant may have now. */
-  tenantMax: () => number
+  /** Connections that one tenant may have now, on this node, if its plan allows it `byPlan` over all of them. */
+  tenantMax: (byPlan: number) => number
   counters: RouterCounters
   clock: Clock
   /** Counts the turns in which answers could have been read. */

@@ -268,7 +268,7 @@ export class ConnectionRouter<Schema> {
     const { budget, mayOpen, tenantMaxConnections, nodes, clock } = this.#options
     const cluster = new ClusterBudget<TenantConnection>({
       ...{ clusterId, mayOpen, clock },
-      tenantMax: () => Math.max(1, Math.floor(tenantMaxConnections / nodes())),
+      tenantMax: (byPlan) => Math.max(1, Math.floor(Math.min(tenantMaxConnections, byPlan) / nodes())),
       budget: typeof budget === 'number' ? budget : budget(clusterId),
       counters: this.#counters,
       watch: this.#watch,

@@ -1,5 +1,5 @@
 import type { Permits } from './permits.ts'
-import type { ServerConnection, Slot } from './tenant-pool.ts'
+import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
 import type { WaitQueue } from './waiter.ts'
 
 /**
@@ -13,9 +13,9 @@ const turnMs = 25
 export class Demand<C extends ServerConnection> {
   readonly #queue: WaitQueue<C>
   readonly #permits: Permits
-  readonly #tenantMax: () => number
+  readonly #tenantMax: (byPlan: number) => number
 
-  constructor(queue: WaitQueue<C>, permits: Permits, tenantMax: () => number) {
+  constructor(queue: WaitQueue<C>, permits: Permits, tenantMax: (byPlan: number) => number) {
     this.#queue = queue
     this.#permits = permits
     this.#tenantMax = tenantMax
@@ -26,12 +26,12 @@ export class Demand<C extends ServerConnection> {
     const pool = this.#queue.first(tenantId)?.pool
     if (pool === undefined || (pool.alive && now < pool.retryAt)) return 0
     const unserved = this.#queue.waiting(tenantId) - pool.opening
-    return Math.max(0, Math.min(unserved, this.#mostOfOne - this.#permits.held(tenantId)))
+    return Math.max(0, Math.min(unserved, this.#mostOf(pool) - this.#permits.held(tenantId)))
   }
 
   /** One tenant gets at most three quarters of the budget: whatever it does, others find a connection. */
-  get #mostOfOne(): number {
-    return Math.min(this.#tenantMax(), Math.max(1, Math.floor(this.#permits.total * 0.75)))
+  #mostOf({ maxConnections }: TenantPool<C>): number {
+    return Math.min(this.#tenantMax(maxConnections), Math.max(1, Math.floor(this.#permits.total * 0.75)))
   }
 
   /** Connections that must close because there are fewer permits, besides the `closing` ones. */

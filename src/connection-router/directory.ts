@@ -14,6 +14,8 @@ export type PlacedTenant = Readonly<{
   address: PostgresAddress
   /** The part of turns and of connection time against other tenants, a whole number; 1 when it is not named. */
   weight?: number
+  /** The most server connections of this tenant, over all nodes; null or not named: as many as any tenant may have. */
+  maxConnections?: number | null
 }>
 
 /** What the router needs to know of a tenant. One that may not be reached has no address. */

@@ -54,6 +54,8 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
   lookup: number
   /** The tenant's part of turns and of time, 1 or more; see FairQueue. */
   weight: number
+  /** By the tenant's plan, over all nodes; Infinity without a limit. */
+  maxConnections: number
   retired = false
   /** Runs while nobody new may use the pool; when it is over, what still runs is ended. See TenantPools. */
   deadline: NodeJS.Timeout | undefined
@@ -83,13 +85,16 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
     this.identity = identity
     this.lookup = lookup
     this.weight = placement.weight ?? 1
+    this.maxConnections = placement.maxConnections ?? Number.POSITIVE_INFINITY
   }
 
   /** A look-up found the same identity; how much the tenant may use can have changed. */
   confirm({ placement, lookup }: KnownPlacement): void {
     if (lookup < this.lookup) return
     this.lookup = lookup
-    if ('address' in placement) this.weight = placement.weight ?? 1
+    if (!('address' in placement)) return
+    this.weight = placement.weight ?? 1
+    this.maxConnections = placement.maxConnections ?? Number.POSITIVE_INFINITY
   }
 
   get leaving(): boolean {

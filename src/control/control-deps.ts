@@ -9,6 +9,8 @@ import type { LimitByAddress } from '../http/rate-limit.ts'
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { MasterDb } from '../master/master.ts'
 import type { TenantManager } from '../tenant-manager/tenant-manager.ts'
+import type { Billing } from './plans/billing.ts'
+import type { ReadTenantCounts } from './plans/subscription.ts'
 import type { ReadTenantSettings, WriteTenantSettings } from './tenants/tenant-view.ts'
 
 /** What the control plane's routes work with. */
@@ -39,4 +41,9 @@ export type ControlDeps = {
   tenantGraceDays: number
   readSettings: ReadTenantSettings
   writeSettings: WriteTenantSettings
+  readTenantCounts: ReadTenantCounts
+  /** The requests in a tenant in this minute, over all nodes. */
+  countRequests: (tenantId: string) => Promise<number>
+  /** Undefined: no plan costs anything. */
+  billing?: Billing
 }

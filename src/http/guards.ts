@@ -6,6 +6,7 @@ import type { Grant } from '../access/holdings.ts'
 import type { LazySignal } from '../connection-router/connection-router.ts'
 import type { TenantDb } from '../connection-router/tenant-db.ts'
 import { AppError } from '../kernel/errors.ts'
+import type { TenantPlan } from '../kernel/plan-limits.ts'
 import { refusalOfStatus } from '../kernel/tenant-status.ts'
 import type { AccessRule, AnyMember } from './access-rules.ts'
 import type { App } from './app.ts'
@@ -56,6 +57,13 @@ export const tenantScopeOf = <Schema>(request: FastifyRequest): TenantScope<Sche
     db: lease.db,
     caller: callerOf(request),
   }
+}
+
+/** The plan of this request's tenant, as it was when the request was let in. Throws outside the tenant scope. */
+export const tenantPlanOf = (request: FastifyRequest): TenantPlan => {
+  const grant = request.getDecorator<Grant | null>(grantKey) ?? request.getDecorator<Grant | null>(memberKey)
+  if (grant === null) throw new Error('the plan was asked for outside the tenant scope')
+  return grant.plan
 }
 
 /** The tenant of this request and what its member holds there. Throws on every route that is no `memberRoute`. */

@@ -1,7 +1,6 @@
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { type Master, runPrepared } from './master.ts'
-import { weightOfPlan } from './plans.ts'
 import { sealedFor } from './secrets.ts'
 
 /** Where a tenant's database is and how its own role logs in there. A tenant that may not be reached has no address. */
@@ -17,6 +16,8 @@ export type Placement =
       address: PostgresAddress
       /** Against other tenants, when connections are short. */
       weight: number
+      /** The most server connections of the tenant by its plan, over all nodes; null: as many as any tenant may have. */
+      maxConnections: number | null
     }>
 
 /**
@@ -28,13 +29,15 @@ export const findPlacement =
   async (tenantId: string): Promise<Placement | undefined> => {
     const query = master.db
       .selectFrom('tenants as t')
+      .innerJoin('plans as p', 'p.key', 't.plan')
       .leftJoin('databases as d', (join) =>
         join.onRef('d.id', '=', 't.database_id').on('d.status', '=', 'held'),
       )
       .leftJoin('clusters as c', 'c.id', 'd.cluster_id')
       .select([
         't.status',
-        't.plan',
+        'p.weight',
+        'p.connections',
         'd.id',
         'd.cluster_id',
         'd.name',
@@ -46,7 +49,7 @@ export const findPlacement =
       .where('t.id', '=', tenantId)
     const [row] = await runPrepared(master, query.compile())
     if (row === undefined) return undefined
-    const { status, plan, id, cluster_id, name, secret, credential_version, epoch, host, port, ssl } = row
+    const { status, id, cluster_id, name, secret, credential_version, epoch, host, port, ssl } = row
     if (status === 'pending' || status === 'deleted') return { tenantId, status }
     if (
       id === null ||
@@ -70,6 +73,7 @@ export const findPlacement =
       epoch,
       credentialVersion: credential_version,
       address: { host, port, ssl, database: name, user: name, password: password.toString() },
-      weight: weightOfPlan(plan),
+      weight: row.weight,
+      maxConnections: row.connections,
     }
   }

@@ -5,5 +5,7 @@ export const isUniqueViolation = (error: unknown, constraint: string): boolean =
 }
 
 /** True when Postgres refused to delete a row because others still name it, or to write one that names nothing (23503). */
-export const isForeignKeyViolation = (error: unknown): boolean =>
-  ((error ?? {}) as { code?: unknown }).code === '23503'
+export const isForeignKeyViolation = (error: unknown, constraint?: string): boolean => {
+  const { code, constraint: broken } = (error ?? {}) as { code?: unknown; constraint?: unknown }
+  return code === '23503' && (constraint === undefined || broken === constraint)
+}

@@ -179,6 +179,26 @@ export type PeopleTable = {
   kind: Generated<'person' | 'system'>
 }
 
+export type PlansTable = {
+  id: Generated<string>
+  key: string
+  name: string
+  description: Generated<string>
+  status: Generated<'active' | 'archived'>
+  weight: Generated<number>
+  seats: number | null
+  projects: number | null
+  jobs_per_day: number | null
+  requests_per_minute: number | null
+  connections: number | null
+  storage_bytes: string | null
+  trial_days: number | null
+  self_service: Generated<boolean>
+  falls_back_to: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
 export type PoliciesTable = {
   id: string
   tenant_id: string | null
@@ -209,6 +229,12 @@ export type RefreshTokensTable = {
 export type ReplacedInvitationTokensTable = {
   token_hash: Buffer
   invitation_id: string
+}
+
+export type RequestCountsTable = {
+  tenant_id: string
+  minute: Date
+  requests: number
 }
 
 export type RolePoliciesTable = {
@@ -286,6 +312,16 @@ export type SpentSignInsTable = {
   expires_at: Date
 }
 
+export type SubscriptionsTable = {
+  tenant_id: string
+  status: Generated<'trialing' | 'active' | 'expired'>
+  ends_at: Date | null
+  warned_of: Date | null
+  trials: Generated<string[]>
+  changed_by: string | null
+  changed_at: Generated<Date>
+}
+
 export type SystemUserSecretsTable = {
   id: string
   system_user_id: string
@@ -316,6 +352,12 @@ export type TenantOutboxTable = {
   kind: 'audit' | 'member'
   ref: string
   created_at: Generated<Date>
+}
+
+export type TenantUsageTable = {
+  tenant_id: string
+  storage_bytes: string
+  measured_at: Generated<Date>
 }
 
 export type TenantsTable = {
@@ -351,11 +393,13 @@ export type MasterTables = {
   nodes: NodesTable
   operations: OperationsTable
   people: PeopleTable
+  plans: PlansTable
   policies: PoliciesTable
   policy_permissions: PolicyPermissionsTable
   rate_limits: RateLimitsTable
   refresh_tokens: RefreshTokensTable
   replaced_invitation_tokens: ReplacedInvitationTokensTable
+  request_counts: RequestCountsTable
   role_policies: RolePoliciesTable
   roles: RolesTable
   sealed_payloads: SealedPayloadsTable
@@ -363,9 +407,11 @@ export type MasterTables = {
   sign_in_codes: SignInCodesTable
   signing_keys: SigningKeysTable
   spent_sign_ins: SpentSignInsTable
+  subscriptions: SubscriptionsTable
   system_user_secrets: SystemUserSecretsTable
   system_users: SystemUsersTable
   tenant_entries: TenantEntriesTable
   tenant_outbox: TenantOutboxTable
+  tenant_usage: TenantUsageTable
   tenants: TenantsTable
 }

@@ -3,6 +3,7 @@ import { AppError } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
 import { type MasterAuditEntry, masterAuditOf, writeMasterAudit } from '../master/audit-log.ts'
 import { type Master, type MasterDb, type MasterTransaction, runPrepared } from '../master/master.ts'
+import { isForeignKeyViolation } from '../master/postgres-errors.ts'
 import type { TenantsTable } from '../master/tables.ts'
 import { addJob, enqueue } from '../queue/enqueue.ts'
 import { claimSpare, findFittingClusters, findingSpare, heldNow, type Tier } from './claim-spare.ts'
@@ -33,7 +34,7 @@ const slugAttempts = 5
 /**
  * Creates a tenant and its audit entry, all or nothing: in the caller's transaction when `db` is one. With a spare ready
  * it is `active` and holds it; without one it is `pending` and a worker builds its database after the commit. Throws
- * `slug_taken`, and `validation_failed` when no cluster takes such a tenant; the caller's transaction must then roll back.
+ * `slug_taken`, and `validation_failed` when no cluster takes such a tenant or there is no such plan; the caller's transaction must then roll back.
  */
 export const createTenant = async (
   master: Master,
@@ -42,14 +43,19 @@ export const createTenant = async (
   schemaVersion: string,
 ): Promise<TenantRow> => {
   const slug = tenant.slug === undefined ? undefined : checkSlug(tenant.slug)
-  if (tenant.tier === 'shared') {
-    const swift = creatingFromSpare(db, slug ?? slugFromName(tenant.name), tenant, schemaVersion)
-    const [row] = await (db.isTransaction ? swift.execute() : runPrepared(master, swift.compile()))
-    if (row !== undefined) return row
+  try {
+    if (tenant.tier === 'shared') {
+      const swift = creatingFromSpare(db, slug ?? slugFromName(tenant.name), tenant, schemaVersion)
+      const [row] = await (db.isTransaction ? swift.execute() : runPrepared(master, swift.compile()))
+      if (row !== undefined) return row
+    }
+    const slowly = (trx: MasterTransaction): Promise<TenantRow> =>
+      createStepByStep(trx, slug, tenant, schemaVersion)
+    return await (db.isTransaction ? slowly(db as MasterTransaction) : db.transaction().execute(slowly))
+  } catch (cause) {
+    if (!isForeignKeyViolation(cause, 'tenants_plan_fkey')) throw cause
+    throw new AppError('validation_failed', `There is no plan ${tenant.plan}.`, { cause })
   }
-  const slowly = (trx: MasterTransaction): Promise<TenantRow> =>
-    createStepByStep(trx, slug, tenant, schemaVersion)
-  return db.isTransaction ? slowly(db as MasterTransaction) : db.transaction().execute(slowly)
 }
 
 const createStepByStep = async (

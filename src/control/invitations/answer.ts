@@ -95,7 +95,7 @@ export const giveMembership = async (
   if (!(await insertMember(trx, { tenantId, personId, roleId }))) {
     throw new AppError('already_member', 'You are a member of this tenant already.')
   }
-  await assertSeat(trx, tenantId)
+  await assertSeat(trx, tenantId, 'taken')
   await closeInvitation(trx, id, 'accepted')
   await auditInvitation(trx, 'accepted', invitation, { actor: { kind: 'person', id: personId }, caller })
 }

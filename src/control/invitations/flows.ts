@@ -99,7 +99,7 @@ export const invite = async (
     if (await hasOpenInvitation(trx, tenant.id, email)) {
       throw new AppError('conflict', 'An invitation to this address waits already; resend or cancel it.')
     }
-    await assertSeat(trx, tenant.id)
+    await assertSeat(trx, tenant.id, 'wanted')
     const giver = { personId: who.personId, byPlatform: false }
     return createInvitation(trx, deps, { tenant, email, roleId, giver }, who)
   })

@@ -94,7 +94,7 @@ export const addMember = async (
     if (!(await insertMember(trx, { tenantId, personId, roleId }))) {
       throw new AppError('already_member', 'This person is a member of the tenant already.')
     }
-    await assertSeat(trx, tenantId)
+    await assertSeat(trx, tenantId, 'taken')
     await cancelInvitationTo(trx, tenantId, person.email)
     const added = present(await findMember(trx, tenantId, personId))
     await auditMember(trx, who, 'added', added)
@@ -133,7 +133,7 @@ export const changeMember = async (
       },
     )
     if (countsAsAdmin(before)) await mustKeepAnAdmin(trx, tenantId)
-    if (before.status !== 'active' && change.status === 'active') await assertSeat(trx, tenantId)
+    if (before.status !== 'active' && change.status === 'active') await assertSeat(trx, tenantId, 'taken')
     const changed = present(await findMember(trx, tenantId, personId))
     await auditMember(trx, who, 'updated', changed)
     return changed

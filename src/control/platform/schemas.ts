@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { Id, Nullable, Time } from '../../http/schemas.ts'
 import type { Erasure, ListedTenant } from '../../master/tenants.ts'
+import { TermsView, UsageView } from '../plans/schemas.ts'
 import { TenantStatus } from '../tenants/tenant-view.ts'
 
 export const PlatformTenantView = Type.Object(
@@ -20,6 +21,17 @@ export const PlatformTenantView = Type.Object(
     createdAt: Time(),
   },
   { title: 'PlatformTenant' },
+)
+
+/** One tenant looked at closely. */
+export const PlatformTenantDetail = Type.Object(
+  {
+    ...PlatformTenantView.properties,
+    subscription: TermsView,
+    usage: UsageView.properties.usage,
+    storageMeasuredAt: UsageView.properties.storageMeasuredAt,
+  },
+  { title: 'PlatformTenantDetail' },
 )
 
 export const toPlatformTenantView = (row: ListedTenant): Static<typeof PlatformTenantView> => ({

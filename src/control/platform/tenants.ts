@@ -1,9 +1,6 @@
-import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { platformRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
-import { identityOf } from '../../http/guards.ts'
-import { callerOf } from '../../http/identity.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, Line } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
@@ -14,20 +11,26 @@ import type { ControlDeps } from '../control-deps.ts'
 import { createInvitation } from '../invitations/flows.ts'
 import { invitationsToOne, limitSubject } from '../limits.ts'
 import { findRoleId } from '../members/queries.ts'
+import { createOnPlan } from '../plans/create-on-plan.ts'
+import { toTermsView } from '../plans/schemas.ts'
+import { findSubscription } from '../plans/subscription.ts'
+import { readUsage } from '../plans/usage.ts'
 import { changeFace } from '../tenants/change.ts'
 import { deleteTenant, restoreTenant, resumeTenant, suspendTenant } from '../tenants/lifecycle.ts'
-import { DeletedView, defaultPlan, ManagedTenantBody, PlatformChangeBody } from '../tenants/schemas.ts'
-import { ErasureView, PlatformTenantView, toErasureView, toPlatformTenantView } from './schemas.ts'
+import { DeletedView, ManagedTenantBody, PlatformChangeBody } from '../tenants/schemas.ts'
+import { byOf } from './by.ts'
+import {
+  ErasureView,
+  PlatformTenantDetail,
+  PlatformTenantView,
+  toErasureView,
+  toPlatformTenantView,
+} from './schemas.ts'
 
 const tags = ['Platform']
 const base = '/platform/tenants'
 const config = platformRoute()
 const params = Type.Object({ id: Line({ maxLength: 63, description: 'Id or slug' }) })
-
-const byOf = (request: FastifyRequest) => ({
-  actor: { kind: 'platform_admin', id: identityOf(request).personId } as const,
-  caller: callerOf(request),
-})
 
 const find = async (deps: Pick<ControlDeps, 'db'>, idOrSlug: string): Promise<ListedTenant> => {
   const tenant = await findTenant(deps.db, idOrSlug)
@@ -49,13 +52,13 @@ const createRoute = (app: App, deps: ControlDeps): void => {
       },
     },
     async (request, reply) => {
-      const { name, slug, plan = defaultPlan, region, tier = 'shared' } = request.body
+      const { name, slug, plan, region, tier = 'shared' } = request.body
       const by = byOf(request)
       const email = normalizeEmail(request.body.adminEmail)
       await limitSubject(deps.limits, invitationsToOne, email)
       const { id, status } = await deps.db.transaction().execute(async (trx) => {
         const wanted = { name, slug, plan, region, tier, firstAdmin: undefined, by }
-        const tenant = await deps.manager.createTenant(trx, wanted)
+        const tenant = await createOnPlan(deps.manager, trx, 'platform', wanted)
         const roleId = await findRoleId(trx, tenant.id, 'Admin')
         const giver = { personId: by.actor.id, byPlatform: true }
         await createInvitation(trx, deps, { tenant, email, roleId, giver }, by)
@@ -72,9 +75,19 @@ const oneRoutes = (app: App, deps: ControlDeps): void => {
     `${base}/:id`,
     {
       config,
-      schema: { tags, summary: 'One tenant', params, response: answers({ 200: PlatformTenantView }) },
+      schema: {
+        tags,
+        summary: 'One tenant, and what it uses of its plan',
+        params,
+        response: answers({ 200: PlatformTenantDetail }),
+      },
     },
-    async (request) => toPlatformTenantView(await find(deps, request.params.id)),
+    async (request) => {
+      const tenant = await find(deps, request.params.id)
+      const { usage, storageMeasuredAt } = await readUsage(deps, tenant.id)
+      const subscription = toTermsView(await findSubscription(deps.db, tenant.id))
+      return { ...toPlatformTenantView(tenant), subscription, usage, storageMeasuredAt }
+    },
   )
 
   app.patch(

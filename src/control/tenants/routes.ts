@@ -15,9 +15,10 @@ import type { ControlDeps } from '../control-deps.ts'
 import { masterKeys } from '../idempotency-keys.ts'
 import { leaveTenant } from '../members/flows.ts'
 import { mustStillHold } from '../members/holding.ts'
+import { createOnPlan } from '../plans/create-on-plan.ts'
 import { changeTenant } from './change.ts'
 import { deleteTenant } from './lifecycle.ts'
-import { ChangeTenantBody, CreateTenantBody, DeletedView, defaultPlan, TenantParams } from './schemas.ts'
+import { ChangeTenantBody, CreateTenantBody, DeletedView, TenantParams } from './schemas.ts'
 import { newTenantSettings, TenantStatus, TenantView, toTenantView } from './tenant-view.ts'
 
 const tags = ['Tenants']
@@ -53,10 +54,10 @@ const createRoute = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const { personId } = identityOf(request)
-      const { name, slug, plan = defaultPlan, region, tier = 'shared' } = request.body
+      const { name, slug, plan, region, tier = 'shared' } = request.body
       const created = await createOnce(keys, keyedRequest(request, null), {
         create: async (db) => {
-          const tenant = await deps.manager.createTenant(db, {
+          const tenant = await createOnPlan(deps.manager, db, 'self', {
             ...{ name, slug, plan, region, tier },
             firstAdmin: personId,
             by: { actor: { kind: 'person', id: personId }, caller: callerOf(request) },

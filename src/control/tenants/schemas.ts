@@ -1,13 +1,13 @@
 import { Type } from 'typebox'
 import { Body, Email, Id, Line, Nullable, Slug, Time } from '../../http/schemas.ts'
 
-/** The plan a tenant has until somebody who may decide gives it another one. */
-export const defaultPlan = 'free'
+const PlanKey = () =>
+  Type.String({ minLength: 1, maxLength: 63, description: 'Key of a plan; default: free' })
 
 export const CreateTenantBody = Body({
   name: Line({ maxLength: 200 }),
   slug: Type.Optional(Slug()),
-  plan: Type.Optional(Type.Literal(defaultPlan)),
+  plan: Type.Optional(PlanKey()),
   region: Type.Optional(
     Line({ maxLength: 63, description: 'Where the database shall be; default: wherever there is room' }),
   ),
@@ -53,7 +53,7 @@ export const ManagedTenantBody = Body({
   name: Line({ maxLength: 200 }),
   slug: Slug(),
   adminEmail: Email(),
-  plan: Type.Optional(Type.Literal(defaultPlan)),
+  plan: Type.Optional(PlanKey()),
   region: Type.Optional(Line({ maxLength: 63 })),
   tier: Type.Optional(
     Type.Union([Type.Literal('shared'), Type.Literal('dedicated'), Type.Literal('external')]),

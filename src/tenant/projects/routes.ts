@@ -1,11 +1,13 @@
 import { tenantRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
+import { tenantPlanOf } from '../../http/guards.ts'
 import { createdHeaders, createOnce, IdempotencyHeaders, keyedRequest } from '../../http/idempotency.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, IdParams, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
 import { tenantKeys } from '../idempotency-keys.ts'
+import { assertPlanLimit } from '../plan-limits.ts'
 import { tenantOf } from '../tenant-scope.ts'
 import { deleteProject, findProject, insertProject, listProjects, updateProject } from './queries.ts'
 import { CreateProjectBody, PatchProjectBody, ProjectView, toProjectView } from './schemas.ts'
@@ -66,6 +68,7 @@ const writeRoutes = (app: App): void => {
       const { name, description = null, workspaceId = null } = request.body
       const created = await createOnce(tenantKeys(scope.db), keyedRequest(request, scope.tenantId), {
         create: async (trx) => {
+          await assertPlanLimit(trx, tenantPlanOf(request), 'projects')
           const project = await insertProject(trx, {
             name,
             description,

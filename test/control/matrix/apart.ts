@@ -34,7 +34,15 @@ export const apart = (t: Test, freehold: Freehold, tenants: readonly Member[]): 
 
   /** All that the requests below could change. */
   const snapshot = async () => {
-    const tables = ['roles', 'policies', 'role_policies', 'policy_permissions', 'memberships', 'invitations']
+    const tables = [
+      'roles',
+      'policies',
+      'role_policies',
+      'policy_permissions',
+      'memberships',
+      'invitations',
+      'subscriptions',
+    ]
     const held = await Promise.all(
       [...tables, 'system_user_secrets', 'tenants'].map(
         async (name) =>

@@ -118,6 +118,7 @@ export const rows: readonly Row[] = [
   row('DELETE /tenants/:tenant', 'person', 'not_found', { of: ['tenant'] }),
   row('GET /tenants/:tenant/status', 'person', 200, { of: ['tenant'] }),
   row('POST /tenants/:tenant/leave', 'person', 'not_found', { of: ['tenant'] }),
+  row('GET /plans', 'person', 200),
   row('GET /invitations', 'person', 200),
   row('POST /invitations/:token/accept', 'person', 'not_found'),
   row('POST /invitations/:token/decline', 'person', 'not_found'),
@@ -130,6 +131,10 @@ export const rows: readonly Row[] = [
 
   row('GET /api/tenant', 'tenant-api:tenant:read', 200),
   row('PATCH /api/tenant', 'tenant-api:tenant:update', 200, { body: { name } }),
+
+  row('GET /api/tenant/usage', 'tenant-api:billing:read', 200),
+  row('GET /api/tenant/subscription', 'tenant-api:billing:read', 200),
+  row('PUT /api/tenant/subscription', 'tenant-api:billing:update', 200, { body: { plan: 'free' } }),
 
   row('GET /api/projects', 'tenant-api:project:read', 200),
   row('POST /api/projects', 'tenant-api:project:create', 201, { body: { name } }),
@@ -209,6 +214,13 @@ export const rows: readonly Row[] = [
   row('POST /platform/tenants/:id/suspend', 'platform admin', 'not_found'),
   row('POST /platform/tenants/:id/resume', 'platform admin', 'not_found'),
   row('POST /platform/tenants/:id/restore', 'platform admin', 'not_found'),
+  row('GET /platform/tenants/:id/subscription', 'platform admin', 'not_found'),
+  row('PUT /platform/tenants/:id/subscription', 'platform admin', 'not_found', { body: { plan: 'free' } }),
+  row('GET /platform/plans', 'platform admin', 200),
+  row('POST /platform/plans', 'platform admin', 201, { body: { key: '{new}', name } }),
+  row('GET /platform/plans/:key', 'platform admin', 'not_found'),
+  row('PATCH /platform/plans/:key', 'platform admin', 'not_found', { body: { name } }),
+  row('DELETE /platform/plans/:key', 'platform admin', 'not_found'),
   row('GET /platform/erasures', 'platform admin', 200),
   row('GET /platform/permissions', 'platform admin', 200),
   row('GET /platform/roles', 'platform admin', 200),

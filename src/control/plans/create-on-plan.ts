@@ -1,0 +1,27 @@
+import type { MasterDb, MasterTransaction } from '../../master/master.ts'
+import { defaultPlan } from '../../master/plans.ts'
+import type { NewTenant, TenantRow } from '../../tenant-manager/create-tenant.ts'
+import type { ControlDeps } from '../control-deps.ts'
+import { beginSubscription, findOffer } from './subscription.ts'
+
+/**
+ * Creates a tenant on the plan that was asked for, with its trial, or on the default one, which costs no look-up. In the
+ * caller's transaction when `db` is one. Throws as `createTenant` does, and `validation_failed` for a plan that may not be
+ * chosen.
+ */
+export const createOnPlan = async (
+  manager: ControlDeps['manager'],
+  db: MasterDb,
+  chosenBy: 'self' | 'platform',
+  { plan: key, ...wanted }: Omit<NewTenant, 'plan'> & { plan: string | undefined },
+): Promise<TenantRow> => {
+  if (key === undefined) return manager.createTenant(db, { ...wanted, plan: defaultPlan })
+  const create = async (trx: MasterTransaction): Promise<TenantRow> => {
+    const plan = await findOffer(trx, key, chosenBy)
+    const tenant = await manager.createTenant(trx, { ...wanted, plan: key })
+    const by = wanted.by.actor.id
+    await beginSubscription(trx, { tenantId: tenant.id, plan, by })
+    return tenant
+  }
+  return db.isTransaction ? create(db as MasterTransaction) : db.transaction().execute(create)
+}

@@ -1,0 +1,36 @@
+import type { Answer, Freehold, SignedIn } from '../../helpers/freehold.ts'
+
+let count = 0
+
+/** A platform admin, and what they do with plans. */
+export const planHands = async ({ call, service, signUp }: Freehold) => {
+  const operator: SignedIn = await signUp()
+  await service.master.db
+    .updateTable('people')
+    .set({ platform_admin: true })
+    .where('id', '=', operator.personId)
+    .execute()
+  service.grants.forget(`person:${operator.personId}`)
+  const asOperator = (method: string, url: string, body?: unknown): Promise<Answer> =>
+    call(method, url, { token: operator.token, ...(body === undefined ? {} : { body }) })
+  const mustBe = (answer: Answer, status: number): Answer => {
+    if (answer.status !== status) throw new Error(`expected ${status}, got ${answer.status}: ${answer.text}`)
+    return answer
+  }
+  return {
+    operator,
+    asOperator,
+    /** A new plan that everybody may choose, with only these limits; its key. */
+    newPlan: async (limits: Record<string, number | null> = {}, more: object = {}): Promise<string> => {
+      count += 1
+      const key = `plan-${count}-${process.pid}`
+      const body = { key, name: `Plan ${count}`, limits, selfService: true, ...more }
+      mustBe(await asOperator('POST', '/platform/plans', body), 201)
+      return key
+    },
+    patchPlan: async (key: string, change: object): Promise<Answer> =>
+      mustBe(await asOperator('PATCH', `/platform/plans/${key}`, change), 200),
+    givePlan: async (tenantId: string, plan: string, more: object = {}): Promise<Answer> =>
+      mustBe(await asOperator('PUT', `/platform/tenants/${tenantId}/subscription`, { plan, ...more }), 200),
+  }
+}
