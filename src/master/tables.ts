@@ -318,6 +318,11 @@ export type TenantOutboxTable = {
   created_at: Generated<Date>
 }
 
+export type TenantWakeupsTable = {
+  tenant_id: string
+  wake_at: Date
+}
+
 export type TenantsTable = {
   id: string
   slug: string
@@ -367,5 +372,6 @@ export type MasterTables = {
   system_users: SystemUsersTable
   tenant_entries: TenantEntriesTable
   tenant_outbox: TenantOutboxTable
+  tenant_wakeups: TenantWakeupsTable
   tenants: TenantsTable
 }
