@@ -41,6 +41,7 @@ import { createServer } from './http/server.ts'
 import { isAppError } from './kernel/errors.ts'
 import { createProvider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
+import { jobRoutes } from './tenant/jobs/routes.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
 import { readSettings, writeSettings } from './tenant/settings/queries.ts'
 import type { TenantDb } from './tenant/tenant-scope.ts'
@@ -147,6 +148,7 @@ export const buildApp = async (
   // Tenant
   memberRoutes(app, control)
   projectRoutes(app)
+  jobRoutes(app, service)
   tenantSystemUserRoutes(app, control)
   // Platform
   platformRoutes(app, control)

@@ -60,8 +60,8 @@ export const createNodeShares = ({
   log,
   router,
 }: NodeSharesOptions): ShareLease => {
-  // A worker runs no handlers: it takes nothing from those that do.
-  const routes = config.role !== 'worker'
+  // Handlers need tenants' connections, and so do their jobs.
+  const routes = true
   const says = () =>
     keys === undefined
       ? []

@@ -20,6 +20,10 @@ import { forgetNodes, setConnectionBudget } from './master/nodes.ts'
 import { findPlacement } from './master/placement.ts'
 import { connectionBudget, createNodeShares } from './node-shares.ts'
 import { allKeys, type FindMasterKeys, openUpToDateMaster } from './open-master.ts'
+import { createTenantWakeUps, type TenantWakeUps } from './queue/tenant-wakeups.ts'
+import type { JobTypes } from './tenant/jobs/job-type.ts'
+import { createJobRunner, type JobRunner } from './tenant/jobs/looks.ts'
+import { jobTypes } from './tenant/jobs/registry.ts'
 import type { TenantTables } from './tenant/tables.ts'
 import { probeServer } from './tenant-manager/probe-server.ts'
 import { createTenantManager, type TenantManager } from './tenant-manager/tenant-manager.ts'
@@ -58,6 +62,11 @@ export type Service = {
   /** False once the master key was rotated to one that this node was not given. */
   knowsMasterKey(): boolean
   readonly accountTasks: AccountTasks
+  /** Every type of job that tenants may put in. */
+  readonly jobTypes: JobTypes
+  /** How a worker hears of tenants' jobs. */
+  readonly wakeUps: TenantWakeUps
+  readonly jobRunner: JobRunner
   /** Makes the first admin if there is none yet, and shows it; see access/first-admin.ts. */
   announceFirstAdmin(show: (admin: FirstAdmin | undefined) => void): Promise<void>
   close(): Promise<void>
@@ -167,6 +176,15 @@ export const openService = async (
     freshness.feed = changes
     closers.push(() => changes.close())
     await shares.open()
+    const wakeUps = createTenantWakeUps(master.db, log)
+    closers.push(() => wakeUps.close())
+    const jobRunner = createJobRunner({
+      workerId: nodeId,
+      use: (tenantId, work, options) => router.use(tenantId, work, options),
+      jobTypes,
+      wakeUps,
+      log,
+    })
     return {
       nodeId,
       config,
@@ -185,6 +203,9 @@ export const openService = async (
       changes,
       knowsMasterKey: () => knowsMasterKey,
       accountTasks: createAccountTasks({ config, db: master.db, box, log, clock }),
+      jobTypes,
+      wakeUps,
+      jobRunner,
       announceFirstAdmin: (show) => announceFirstAdmin(master.db, passwords, config.admin, show),
       close,
     }

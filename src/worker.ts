@@ -4,6 +4,8 @@ import { enqueue } from './queue/enqueue.ts'
 import { lockingWorkers, unlockWorkers } from './queue/locked-workers.ts'
 import { runTasks } from './queue/run-tasks.ts'
 import type { TaskHandlers } from './queue/tasks.ts'
+import type { TenantWakeUps } from './queue/tenant-wakeups.ts'
+import type { JobRunner } from './tenant/jobs/looks.ts'
 import type { HeldLock } from './tenant-manager/live-locks.ts'
 import type { TenantManager } from './tenant-manager/tenant-manager.ts'
 
@@ -14,6 +16,9 @@ export type WorkerDeps = {
   log: Logger
   /** What the worker does for accounts; built by the service, which has the keys for it. */
   accountTasks: AccountTasks
+  /** What runs tenants' jobs; without it they wait for another worker. */
+  jobRunner?: JobRunner
+  wakeUps?: Pick<TenantWakeUps, 'queueDue'>
   /** Milliseconds between looks for killed workers. */
   livenessInterval?: number
 }
@@ -30,13 +35,19 @@ export type Worker = {
 /** Jobs at once in one process; provisioning waits on Postgres, not on us. */
 const concurrency = 4
 
+/** Tenants whose jobs run at once in one process, apart from the installation's own work, which they must not hold up. */
+const tenantsAtOnce = 10
+
+/** Milliseconds between looks for tenants whose time has come. */
+const wakeUpInterval = 1_000
+
 /** Longest time until another worker takes over the jobs of a killed one; by itself graphile-worker waits four hours. */
 const defaultLivenessInterval = 10_000
 
 const workerLock = (workerId: string): string => `worker:${workerId}`
 
-/** Every task of the installation. */
-const taskHandlers = ({ manager, log, accountTasks }: WorkerDeps): TaskHandlers => ({
+/** Every task of the installation itself. */
+const taskHandlers = ({ manager, log, accountTasks }: WorkerDeps): Omit<TaskHandlers, 'run-tenant-jobs'> => ({
   ...accountTasks,
   'refill-spares': () => manager.refillSpares(),
   'provision-tenant': ({ tenantId }) => manager.provisionTenant(tenantId),
@@ -100,15 +111,20 @@ const createLiveness = ({ manager, log }: WorkerDeps) => {
   }
 }
 
-/** Calls `work` again and again until stopped; `stop` waits for a call under way. */
-const every = (milliseconds: number, work: () => Promise<void>, log: Logger): (() => Promise<void>) => {
+/** Calls `work` again and again until stopped; `stop` waits for a call under way. `what` says in the log what failed. */
+const every = (
+  milliseconds: number,
+  work: () => Promise<void>,
+  log: Logger,
+  what: string,
+): (() => Promise<void>) => {
   let stopped = false
   let running = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
   const next = (): void => {
     timer = setTimeout(() => {
       running = work()
-        .catch((error: unknown) => log.warn({ err: error }, 'the look for killed workers failed'))
+        .catch((error: unknown) => log.warn({ err: error }, `${what} failed`))
         .then(() => (stopped ? undefined : next()))
     }, milliseconds)
   }
@@ -117,6 +133,33 @@ const every = (milliseconds: number, work: () => Promise<void>, log: Logger): ((
     stopped = true
     clearTimeout(timer)
     await running
+  }
+}
+
+type Part = { ready(): boolean; stop(): Promise<void> }
+
+/** Runs tenants' jobs, in slots of their own. */
+const startTenantJobs = async (
+  deps: WorkerDeps,
+  jobRunner: JobRunner,
+  liveness: ReturnType<typeof createLiveness>,
+): Promise<Part> => {
+  const tasks = await runTasks({
+    pool: deps.master.pool,
+    log: deps.log,
+    handlers: { 'run-tenant-jobs': ({ tenantId }) => jobRunner.look(tenantId) },
+    cron: false,
+    concurrency: tenantsAtOnce,
+    beforeFirstJob: liveness.begin,
+    afterLastJob: liveness.end,
+  })
+  const wake = async (): Promise<void> => deps.wakeUps?.queueDue()
+  const stopWaking = every(wakeUpInterval, wake, deps.log, "the look for tenants' jobs")
+  return {
+    ready: () => tasks.ready(),
+    stop: async () => {
+      await Promise.all([tasks.stop(), stopWaking()])
+    },
   }
 }
 
@@ -134,6 +177,7 @@ export const startWorker = async (deps: WorkerDeps): Promise<Worker> => {
     pool: deps.master.pool,
     log: deps.log,
     handlers: taskHandlers(deps),
+    cron: true,
     concurrency,
     beforeFirstJob: liveness.begin,
     afterLastJob: liveness.end,
@@ -142,19 +186,26 @@ export const startWorker = async (deps: WorkerDeps): Promise<Worker> => {
     await liveness.hold()
     await unlockDeadWorkers(deps)
   }
-  const stopWatching = every(deps.livenessInterval ?? defaultLivenessInterval, watch, deps.log)
+  const stopWatching = every(
+    deps.livenessInterval ?? defaultLivenessInterval,
+    watch,
+    deps.log,
+    'the look for killed workers',
+  )
+  let tenantJobs: Part | undefined
   const stop = async (): Promise<void> => {
-    await Promise.all([tasks.stop(), stopWatching()])
+    await Promise.all([tasks.stop(), tenantJobs?.stop(), stopWatching()])
   }
   let stopping: Promise<void> | undefined
   const worker: Worker = {
-    ready: () => tasks.ready(),
+    ready: () => tasks.ready() && tenantJobs?.ready() !== false,
     stop: () => {
       stopping ??= stop()
       return stopping
     },
   }
   try {
+    if (deps.jobRunner !== undefined) tenantJobs = await startTenantJobs(deps, deps.jobRunner, liveness)
     await enqueueStartWork(deps)
   } catch (error) {
     await worker.stop()

@@ -42,6 +42,9 @@ const canonical = (value: unknown): string =>
       : part,
   ) ?? ''
 
+/** SHA-256 of a body, the same in whatever order its fields came. Recursive: not for values of any depth. */
+export const hashBody = (body: unknown): Buffer => sha256(canonical(body))
+
 /**
  * The request as one with a key, or undefined when it has none. A key is good for one person, in one tenant (null: outside
  * of tenants), on one route. The route's schema must hold `IdempotencyHeaders`.
@@ -56,7 +59,7 @@ export const keyedRequest = (request: FastifyRequest, tenantId: string | null): 
   const { method, url } = request.routeOptions
   return {
     scopeHash: sha256(JSON.stringify([personId, tenantId, method, url, key])),
-    bodyHash: sha256(canonical(request.body)),
+    bodyHash: hashBody(request.body),
     personId,
     tenantId,
   }

@@ -360,6 +360,11 @@ export type TenantUsageTable = {
   measured_at: Generated<Date>
 }
 
+export type TenantWakeupsTable = {
+  tenant_id: string
+  wake_at: Date
+}
+
 export type TenantsTable = {
   id: string
   slug: string
@@ -413,5 +418,6 @@ export type MasterTables = {
   tenant_entries: TenantEntriesTable
   tenant_outbox: TenantOutboxTable
   tenant_usage: TenantUsageTable
+  tenant_wakeups: TenantWakeupsTable
   tenants: TenantsTable
 }

@@ -1,6 +1,13 @@
 import { EventEmitter } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseCronItems, type Runner, type RunnerOptions, run, type WorkerEvents } from 'graphile-worker'
+import {
+  parseCronItems,
+  type Runner,
+  type RunnerOptions,
+  run,
+  type TaskList,
+  type WorkerEvents,
+} from 'graphile-worker'
 import type { Logger } from '../kernel/log.ts'
 import { graphileLog } from './graphile-log.ts'
 import type { TaskHandlers } from './tasks.ts'
@@ -11,7 +18,10 @@ export type QueuePool = NonNullable<RunnerOptions['pgPool']>
 export type RunTasksOptions = {
   pool: QueuePool
   log: Logger
-  handlers: TaskHandlers
+  /** Only tasks named here are taken. */
+  handlers: Partial<TaskHandlers>
+  /** Whether the tasks that come by the clock are put in. */
+  cron: boolean
   /** Jobs at once in this process. */
   concurrency: number
   /** Called, and waited for, before the first job is taken: the id under which jobs will be locked from now on. */
@@ -28,7 +38,7 @@ export type RunningTasks = {
 }
 
 /** When, on one node of all. Nothing is made up for times at which no worker ran: a pass looks at everything. */
-const cron = [
+const choresByClock = [
   { task: 'reconcile', match: '* * * * *', options: { jobKey: 'reconcile', queueName: 'reconcile' } },
   {
     task: 'purge-tenants',
@@ -63,8 +73,8 @@ const startRunner = (
     events,
     // Waiting jobs are announced by NOTIFY; polling only finds those that become due by time.
     pollInterval: 2_000,
-    parsedCronItems: parseCronItems(cron),
-    taskList: options.handlers,
+    parsedCronItems: options.cron ? parseCronItems(choresByClock) : [],
+    taskList: options.handlers as TaskList,
     preset: {
       worker: {
         // Batches of whatever comes in one tick. Without them graphile-worker 0.18 does not wait for the statement that

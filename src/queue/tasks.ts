@@ -16,6 +16,8 @@ export type Tasks = {
   /** What somebody who is not signed in asked for with an email address, kept sealed in the master under this id. */
   'account-request': { payloadId: string }
   'tidy-access': Record<string, never>
+  /** Looks into the tenant's database for jobs that are due, and runs some of them. */
+  'run-tenant-jobs': { tenantId: string }
 }
 
 type FreeholdTasks = Tasks

@@ -25,3 +25,25 @@ export const writeAudit = async (
     })
     .execute()
 }
+
+/** Writes what happened without anybody's request, such as the end of a job, in the transaction in which it happened. */
+export const writeSystemAudit = async (
+  trx: Transaction<TenantTables>,
+  action: string,
+  entity: { type: string; id: string },
+): Promise<void> => {
+  await trx
+    .insertInto('audit_log')
+    .values({
+      id: newId(),
+      actor_kind: 'system',
+      actor_id: null,
+      action,
+      entity_type: entity.type,
+      entity_id: entity.id,
+      address: null,
+      user_agent: null,
+      request_id: null,
+    })
+    .execute()
+}

@@ -22,6 +22,48 @@ export type IdempotencyKeysTable = {
   expires_at: Date
 }
 
+export type JobSchedulesTable = {
+  id: string
+  name: string
+  type: string
+  payload: Record<string, unknown>
+  cron: string
+  time_zone: string
+  enabled: boolean
+  next_at: Date | null
+  last_at: Date | null
+  last_job_id: string | null
+  created_by: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+export type JobsTable = {
+  id: string
+  type: string
+  payload: Record<string, unknown>
+  status: Generated<'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled'>
+  priority: Generated<number>
+  run_at: Generated<Date>
+  attempts: Generated<number>
+  max_attempts: number
+  idempotency_key: string
+  body_hash: Buffer
+  workspace_id: string | null
+  schedule_id: string | null
+  result: Record<string, unknown> | null
+  error: string | null
+  progress: Record<string, unknown> | null
+  state: Record<string, unknown> | null
+  fence: Generated<number>
+  worker_id: string | null
+  heartbeat_at: Date | null
+  created_by: string | null
+  created_at: Generated<Date>
+  started_at: Date | null
+  finished_at: Date | null
+}
+
 export type ProjectsTable = {
   id: string
   name: string
@@ -75,6 +117,8 @@ export type WorkspacesTable = {
 export type TenantTables = {
   audit_log: AuditLogTable
   idempotency_keys: IdempotencyKeysTable
+  job_schedules: JobSchedulesTable
+  jobs: JobsTable
   projects: ProjectsTable
   settings: SettingsTable
   users: UsersTable

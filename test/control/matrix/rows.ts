@@ -30,6 +30,7 @@ export type Row = Readonly<{
 export type Aim =
   | 'tenant'
   | 'project'
+  | 'job'
   | 'member'
   | 'invitation'
   | 'role'
@@ -141,6 +142,12 @@ export const rows: readonly Row[] = [
   row('GET /api/projects/:id', 'tenant-api:project:read', 200, { of: ['project'] }),
   row('PATCH /api/projects/:id', 'tenant-api:project:update', 200, { of: ['project'], body: { name } }),
   row('DELETE /api/projects/:id', 'tenant-api:project:delete', 'not_found', { of: ['project'] }),
+
+  row('GET /api/jobs', 'tenant-api:job:read', 200),
+  row('POST /api/jobs', 'tenant-api:job:run', 202, { body: { type: 'noop', idempotencyKey: name } }),
+  row('GET /api/jobs/:id', 'tenant-api:job:read', 200, { of: ['job'] }),
+  row('POST /api/jobs/:id/cancel', 'tenant-api:job:run', 200, { of: ['job'] }),
+  row('POST /api/jobs/:id/retry', 'tenant-api:job:run', 202, { of: ['job'] }),
 
   row('GET /api/members', 'tenant-api:member:read', 200),
   row('POST /api/members', 'tenant-api:member:create', 'not_found', { body: { email, role: 'Basic' } }),

@@ -16,7 +16,8 @@ export const openWorld = ({ call, service }: Freehold) => {
   const { db } = service.master
   const create = async ({ token }: Member, path: string, body: object): Promise<string> => {
     const answer = await call('POST', path, { token, body })
-    if (answer.status !== 201) throw new Error(`expected 201, got ${answer.status}: ${answer.text}`)
+    if (answer.status !== 201 && answer.status !== 202)
+      throw new Error(`expected 201 or 202, got ${answer.status}: ${answer.text}`)
     return String(answer.body.id)
   }
   const person = async (): Promise<{ id: string; email: string }> => {
@@ -34,6 +35,7 @@ export const openWorld = ({ call, service }: Freehold) => {
     tenant: async ({ tenantId }) => tenantId,
     permission: async () => permission,
     project: (admin) => create(admin, '/api/projects', { name: fresh() }),
+    job: (admin) => create(admin, '/api/jobs', { type: 'noop', idempotencyKey: fresh() }),
     member: async ({ tenantId }) => {
       const { id } = await person()
       const role = await db

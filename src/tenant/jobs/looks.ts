@@ -1,0 +1,168 @@
+import { isAppError } from '../../kernel/errors.ts'
+import type { Logger } from '../../kernel/log.ts'
+import { writeSystemAudit } from '../audit-log.ts'
+import type { TenantDb } from '../tenant-scope.ts'
+import { type ClaimedJob, claimJobs, giveBack, type Outlook, readOutlook, rescueJobs } from './claims.ts'
+import { NotBegun, withoutWords } from './failures.ts'
+import { holdJobs } from './heartbeat.ts'
+import type { JobTypes } from './job-type.ts'
+import { runJob, type UseTenant } from './run-job.ts'
+import type { JobWakeUps } from './wake-ups.ts'
+
+/** A tenant's turn: after so long the next tenant has its own. A job that was begun is finished first. */
+const turnMs = 250
+/** Claimed at once. What the turn leaves over is put back. */
+const batchSize = 10
+/** Turns of one tenant at once in one process, so that a tenant whose jobs take long leaves room for others. */
+const turnsAtOnce = 3
+/** A running job that is stale sooner than a promised look may come is looked at by itself. */
+const soonStaleMs = 2_000
+/** When the tenant's database could not be used. */
+const retryMs = 10_000
+/** Jobs that could not begin wait for so long. */
+const notBegunSeconds = 5
+
+export type JobRunnerDeps = Readonly<{
+  /** Which worker claims. */
+  workerId: string
+  use: UseTenant
+  jobTypes: JobTypes
+  wakeUps: JobWakeUps
+  log: Logger
+}>
+
+export type JobRunner = {
+  /**
+   * Looks into the tenant's database, runs what is due for one turn, and arranges the next look. Throws when that can't be
+   * arranged; then look again.
+   */
+  look(tenantId: string): Promise<void>
+}
+
+const rescue = async (db: TenantDb, tenantId: string, log: Logger): Promise<void> => {
+  const rescued = await db.transaction().execute(async (trx) => {
+    const jobs = await rescueJobs(trx)
+    for (const { id, status } of jobs) {
+      if (status === 'failed') await writeSystemAudit(trx, 'job.failed', { type: 'job', id })
+    }
+    return jobs
+  })
+  if (rescued.length > 0)
+    log.warn({ tenantId, jobs: rescued.length }, 'the jobs of a lost worker were taken back')
+}
+
+const isDue = (milliseconds: number | null): boolean => milliseconds !== null && milliseconds <= 0
+
+/** Runs these jobs one after another until the turn is over, and puts the rest back. */
+const runBatch = async (
+  deps: JobRunnerDeps,
+  { tenantId, db, until }: { tenantId: string; db: TenantDb; until: number },
+  jobs: readonly ClaimedJob[],
+): Promise<void> => {
+  const left = [...jobs]
+  const held = holdJobs(db, jobs, () => deps.wakeUps.promise(tenantId))
+  const putBack = async (delaySeconds: number): Promise<void> => {
+    const rest = left.splice(0)
+    await giveBack(db, rest, delaySeconds)
+    for (const job of rest) held.drop(job)
+  }
+  // Also while a long job runs: another turn can have them.
+  let puttingBack: Promise<void> | undefined
+  const timer = setTimeout(
+    () => {
+      puttingBack = putBack(0).catch(() => {})
+    },
+    Math.max(0, until - performance.now()),
+  )
+  try {
+    for (let job = left.shift(); job !== undefined; job = left.shift()) {
+      try {
+        await runJob({ ...deps, tenantId, db }, job, held.begin(job))
+      } catch (error) {
+        if (error instanceof NotBegun) left.unshift(job)
+        throw error
+      } finally {
+        held.drop(job)
+      }
+    }
+  } catch (error) {
+    await putBack(notBegunSeconds)
+    throw error
+  } finally {
+    clearTimeout(timer)
+    await puttingBack
+    await held.stop()
+  }
+}
+
+/** One turn. Answers when there will be something to do. */
+const takeTurn = async (
+  deps: JobRunnerDeps,
+  tenantId: string,
+  db: TenantDb,
+  onMore: () => void,
+): Promise<Outlook> => {
+  const until = performance.now() + turnMs
+  const outlook = await readOutlook(db)
+  if (isDue(outlook.stale)) await rescue(db, tenantId, deps.log)
+  while (performance.now() < until) {
+    const jobs = await claimJobs(db, deps.workerId, batchSize)
+    if (jobs.length === batchSize) onMore()
+    if (jobs.length > 0) await runBatch(deps, { tenantId, db, until }, jobs)
+    if (jobs.length < batchSize) break
+  }
+  return readOutlook(db)
+}
+
+const soonest = (...times: (number | null)[]): number | undefined => {
+  const known = times.filter((time) => time !== null)
+  return known.length === 0 ? undefined : Math.max(0, Math.min(...known))
+}
+
+/** Runs tenants' jobs in this process. */
+export const createJobRunner = (deps: JobRunnerDeps): JobRunner => {
+  const { use, wakeUps, log } = deps
+  const turns = new Map<string, { running: number; again: boolean }>()
+
+  const lookAndArrange = async (tenantId: string): Promise<void> => {
+    await wakeUps.promise(tenantId)
+    const running = (): number => turns.get(tenantId)?.running ?? 0
+    const onMore = (): void => {
+      if (running() < turnsAtOnce) wakeUps.soon(tenantId)
+    }
+    const next = await use(tenantId, (db) => takeTurn(deps, tenantId, db, onMore)).then(
+      ({ queued, stale, scheduled }) =>
+        // Whoever runs a job promises a look for the time after its next missing heartbeat.
+        soonest(queued, scheduled, stale !== null && stale < soonStaleMs ? stale : null),
+      (error: unknown) => {
+        if (isAppError(error, 'not_found')) return undefined
+        const cause = error instanceof NotBegun ? error.cause : error
+        log.warn({ tenantId, ...withoutWords(cause) }, "a tenant's jobs could not be looked at")
+        return retryMs
+      },
+    )
+    if (next === 0) await wakeUps.now(tenantId)
+    else if (next !== undefined) await wakeUps.later(tenantId, next)
+  }
+
+  return {
+    look: async (tenantId) => {
+      const turn = turns.get(tenantId) ?? { running: 0, again: false }
+      if (turn.running >= turnsAtOnce) {
+        turn.again = true
+        return
+      }
+      turn.running += 1
+      turns.set(tenantId, turn)
+      try {
+        await lookAndArrange(tenantId)
+      } finally {
+        turn.running -= 1
+        if (turn.running === 0) turns.delete(tenantId)
+      }
+      if (!turn.again) return
+      turn.again = false
+      await wakeUps.now(tenantId)
+    },
+  }
+}
