@@ -28,4 +28,8 @@ if [ ! -x "$node" ]; then
   fi
 fi
 
+# What Node compiles is kept there for the next time, where it may.
+NODE_COMPILE_CACHE=${NODE_COMPILE_CACHE-$root/node_modules/.cache/compile}
+export NODE_COMPILE_CACHE
+
 exec "$node" "$root/scripts/freehold.ts" "$@"

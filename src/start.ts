@@ -1,0 +1,272 @@
+import { existsSync } from 'node:fs'
+import { Server as NetServer } from 'node:net'
+import type { FirstAdmin } from './access/first-admin.ts'
+import { buildApp } from './app.ts'
+import { createReadiness, type ReadyCheck } from './control/status/readiness.ts'
+import { startEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts'
+import { lostMasterKey, makeMasterKey, readMasterKeys } from './embedded-postgres/master-key.ts'
+import type { App } from './http/app.ts'
+import { type Config, configuredKeys, loadConfig } from './kernel/config.ts'
+import { OperatorError } from './kernel/errors.ts'
+import { createLogger, type Logger } from './kernel/log.ts'
+import { isInstalled } from './master/installation.ts'
+import { isMasterMigrated } from './master/migrate-master.ts'
+import { type Grounds, openService, type Service } from './service.ts'
+import { startSummary } from './summary.ts'
+import { startWorker, type Worker } from './worker.ts'
+
+/** One start of Freehold, from its first part to its end. */
+type Run = {
+  readonly config: Config
+  readonly log: Logger
+  /** The steps of an orderly end, run last opened first. A step that fails is logged and does not stop the others. */
+  readonly closers: (() => Promise<void>)[]
+  stopping: boolean
+  /** Called when the embedded server ends without being asked to. */
+  readonly onLost: (why: string) => void
+}
+
+/** Load balancers see `not ready` for this long before the listener closes. A person at Ctrl-C does not wait for them. */
+const drainMs = 500
+
+/**
+ * After the listener has closed, a client with a connection gets this long to send what it is about to send; from then on
+ * connections that have nothing to say are closed, looked for this often.
+ */
+const farewellMs = 1_000
+const idleCheckMs = 50
+
+/** What a start that was told to stop half-way throws: no news to anybody. */
+class Stopped extends Error {}
+
+/**
+ * Waits for a part of the start. Its closer stands before the part does: a stop half-way waits until it is there, closes it,
+ * and the start goes no further.
+ */
+const open = async <T>(
+  run: Run,
+  opening: Promise<T>,
+  close: (part: T) => Promise<unknown> = async () => {},
+): Promise<T> => {
+  run.closers.push(async () => {
+    const opened = await opening.then(
+      (part) => ({ part }),
+      () => undefined,
+    )
+    if (opened !== undefined) await close(opened.part)
+  })
+  const part = await opening
+  if (run.stopping) throw new Stopped()
+  return part
+}
+
+const openGrounds = async (run: Run): Promise<Grounds> => {
+  const { config, log, onLost } = run
+  const given = configuredKeys(config)
+  if (config.external !== undefined) {
+    if (given === undefined) throw new OperatorError('MASTER_KEY is required with MASTER_DATABASE_URL')
+    return { ...config.external, masterKey: async () => given }
+  }
+  const postgres = await open(
+    run,
+    startEmbeddedPostgres({
+      dataDir: config.dataDir,
+      onLog: (line) => log.debug({ line }, 'postgres'),
+      onExit: onLost,
+    }),
+    (server) => server.stop(),
+  )
+  return {
+    master: postgres.master,
+    provisioner: postgres.provisioner,
+    alone: true,
+    masterKey: async (db) => {
+      const kept = given ?? (await readMasterKeys(config.dataDir))
+      if (kept !== undefined) return kept
+      if (await isInstalled(db)) throw lostMasterKey(config.dataDir)
+      return makeMasterKey(config.dataDir)
+    },
+  }
+}
+
+const readyChecks = (service: Service, worker: Worker | undefined): ReadyCheck[] => [
+  {
+    name: 'migrations',
+    check: async () => {
+      if (!(await isMasterMigrated(service.master.db))) throw new Error('the master is behind this release')
+      return 'up to date'
+    },
+  },
+  {
+    name: 'master',
+    check: async () => {
+      if (!service.changes.isFresh()) throw new Error('the change channel is silent')
+      if (!service.knowsMasterKey()) throw new Error('the master key was rotated to one that this node lacks')
+      return 'reachable'
+    },
+  },
+  {
+    name: 'clusters',
+    check: async () => `${await service.manager.pingClusters()} reachable`,
+  },
+  ...(service.redisIsUp === undefined
+    ? []
+    : [
+        {
+          name: 'redis',
+          // No reason to send nobody here: the master counts meanwhile.
+          check: async () => (service.redisIsUp?.() ? 'reachable' : 'away; limits are counted in the master'),
+        },
+      ]),
+  ...(worker === undefined
+    ? []
+    : [
+        {
+          name: 'worker',
+          check: async () => {
+            if (!worker.ready()) throw new Error('the worker does not run')
+            return 'running'
+          },
+        },
+      ]),
+]
+
+const listen = async (app: App, config: Config): Promise<string> => {
+  try {
+    await app.listen({ host: config.host, port: config.port })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EADDRINUSE') {
+      throw new OperatorError(
+        `Port ${config.port} on ${config.host} is in use; set PORT to a free one`,
+        error,
+      )
+    }
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
+      throw new OperatorError(
+        `Cannot listen on ${config.host}:${config.port}; set HOST and PORT to what this user may have`,
+        error,
+      )
+    }
+    throw error
+  }
+  const address = app.server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : config.port
+  return config.port === 0 ? `http://${config.host}:${port}` : config.publicUrl
+}
+
+/**
+ * Closes the listener first, so that nobody new comes; then every answer asks its client to leave, and connections that say
+ * nothing for a while are closed. Closed at once, as Node would, they could be cut while a request is on its way into them.
+ * Requests under way are answered.
+ */
+const closeApp = async (app: App): Promise<void> => {
+  const { server } = app
+  server.prependListener('request', (_request, answer) => void answer.setHeader('connection', 'close'))
+  // In an immediate, so after a poll: whoever has arrived by then is let in, and what was sent by then is read.
+  const closed = new Promise((resolve) => {
+    setImmediate(() => NetServer.prototype.close.call(server, resolve))
+  })
+  const dismissIdle = (): void => void setImmediate(() => server.closeIdleConnections())
+  let timer: NodeJS.Timeout | undefined
+  const patience = setTimeout(() => {
+    timer = setInterval(dismissIdle, idleCheckMs)
+  }, farewellMs)
+  await closed
+  clearTimeout(patience)
+  clearInterval(timer)
+  await app.close()
+}
+
+const openWorker = async (run: Run, service: Service): Promise<Worker> => {
+  // The first tenants shall find a database; later refills are the worker's.
+  const { spares } = await open(run, service.manager.startFacts())
+  if (spares === 0) await open(run, service.manager.refillSpares())
+  return open(run, startWorker(service), (worker) => worker.stop())
+}
+
+const start = async (run: Run): Promise<void> => {
+  const { config, log } = run
+  const began = performance.now()
+  const seconds = (): number => (performance.now() - began) / 1000
+  const service = await open(run, openService(config, await openGrounds(run), log), (opened) =>
+    opened.close(),
+  )
+  const worker = config.role === 'api' ? undefined : await openWorker(run, service)
+  if (config.role === 'worker') return log.info({ seconds: seconds() }, 'the worker is ready')
+  const ready = createReadiness(readyChecks(service, worker), () => run.stopping)
+  const { app } = await open(run, buildApp(service, ready), (built) => closeApp(built.app))
+  const address = await open(run, listen(app, config))
+  const { spares, postgres } = await open(run, service.manager.startFacts())
+  const show = (firstAdmin: FirstAdmin | undefined): void => {
+    process.stdout.write(startSummary({ config, address, postgres, seconds: seconds(), spares, firstAdmin }))
+  }
+  await open(run, service.announceFirstAdmin(show))
+}
+
+const printMistake = (error: OperatorError): void => {
+  for (const line of error.lines) process.stderr.write(`freehold: ${line}\n`)
+}
+
+/** For what nobody foresaw: into the log, or in one line to standard error when there is no log. */
+const reportFatal = (log: Logger, error: unknown, what: string): void => {
+  log.fatal({ err: error }, what)
+  if (log.isLevelEnabled('fatal')) return
+  process.stderr.write(`freehold: ${what}: ${error instanceof Error ? error.message : String(error)}\n`)
+}
+
+/** Closes what is open, last opened first, and ends the process. */
+const end = async (run: Run, exitCode: number, drain: number): Promise<never> => {
+  run.stopping = true
+  if (drain > 0) await new Promise((resolve) => setTimeout(resolve, drain))
+  for (let closer = run.closers.pop(); closer !== undefined; closer = run.closers.pop()) {
+    await closer().catch((error: unknown) => run.log.error({ err: error }, 'a part did not close cleanly'))
+  }
+  process.exit(exitCode)
+}
+
+const runUntilStopped = async (config: Config): Promise<void> => {
+  const log = createLogger(config.logLevel)
+  let ending: Promise<never> | undefined
+  const stop = (exitCode: number, drain = 0): Promise<never> => {
+    ending ??= end(run, exitCode, drain)
+    return ending
+  }
+  const onLost = (why: string): void => {
+    printMistake(
+      new OperatorError(
+        `its database server went away (${why}); what it said is in ${config.dataDir}/postgres/log. Start Freehold again`,
+      ),
+    )
+    void stop(1)
+  }
+  const run: Run = { config, log, closers: [], stopping: false, onLost }
+  // A closed terminal ends the process like Ctrl-C, or its database server would stay behind.
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => void stop(0))
+  process.on('SIGTERM', () => void stop(0, drainMs))
+  const crash = (error: unknown): void => {
+    reportFatal(log, error, 'an error that nobody handled')
+    void stop(1)
+  }
+  process.on('uncaughtException', crash)
+  process.on('unhandledRejection', crash)
+  try {
+    await start(run)
+  } catch (error) {
+    // A start that is stopped half-way fails because its parts are gone.
+    if (!run.stopping) {
+      if (error instanceof OperatorError) printMistake(error)
+      else reportFatal(log, error, 'Freehold could not start')
+    }
+    await stop(1)
+  }
+}
+
+try {
+  if (existsSync('.env')) process.loadEnvFile('.env')
+  await runUntilStopped(loadConfig(process.env))
+} catch (error) {
+  if (!(error instanceof OperatorError)) throw error
+  printMistake(error)
+  process.exitCode = 2
+}
