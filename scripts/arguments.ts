@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander'
 import { AppError } from '../src/kernel/errors.ts'
 import { isUuid } from '../src/kernel/ids.ts'
-import { checkSlug } from '../src/tenant-manager/slug.ts'
+import { checkSlug } from '../src/kernel/slug.ts'
 
 /** Readers of what is typed: each returns the value, or throws what commander prints as wrong use. */
 

@@ -46,6 +46,8 @@ import { projectRoutes } from './tenant/projects/routes.ts'
 import { readSettings, writeSettings } from './tenant/settings/queries.ts'
 import type { TenantDb } from './tenant/tenant-scope.ts'
 import { readCounts } from './tenant/usage/queries.ts'
+import { workspaceMemberRoutes } from './tenant/workspaces/member-routes.ts'
+import { workspaceRoutes } from './tenant/workspaces/routes.ts'
 import { version } from './version.ts'
 
 /**
@@ -147,6 +149,8 @@ export const buildApp = async (
   invitationRoutes(app, control)
   // Tenant
   memberRoutes(app, control)
+  workspaceRoutes(app)
+  workspaceMemberRoutes(app)
   projectRoutes(app)
   jobRoutes(app, service)
   tenantSystemUserRoutes(app, control)

@@ -16,7 +16,8 @@ export const permissionCatalogue = {
     'system-user': { of: "the tenant's system users", may: ['read', 'create', 'update', 'delete'] },
     permission: { of: 'the catalogue of permissions', may: ['read'] },
     user: { of: "people in the tenant's own data", may: ['read', 'create', 'update', 'delete'] },
-    workspace: { of: 'workspaces', may: ['read', 'create', 'update', 'delete'] },
+    // Who may manage workspaces is not held to the role they have in one.
+    workspace: { of: 'workspaces', may: ['read', 'create', 'update', 'delete', 'manage'] },
     project: { of: 'projects', may: ['read', 'create', 'update', 'delete'] },
     job: { of: 'jobs', may: ['read', 'run'] },
     audit: { of: "the tenant's audit log", may: ['read', 'export'] },
@@ -84,7 +85,7 @@ export const expandPermissions = (patterns: readonly string[]): Permission[] =>
 
 const reads = (permissions: readonly Permission[]): Permission[] =>
   permissions.filter((p) => p.endsWith(':read'))
-const writable = /^tenant-api:(user|workspace|project|job):/
+const writable = /^tenant-api:(user|workspace|project|job):(?!manage$)/
 
 /**
  * The roles that every tenant has, each with a policy of its name. Written to the master at start, so a release can change

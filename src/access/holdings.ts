@@ -5,10 +5,20 @@ import type { MasterDb } from '../master/master.ts'
 import { limitColumns, toTenantPlan } from '../master/plans.ts'
 import { expandPermissions, type Permission } from './catalogue.ts'
 
+/** Who holds a grant, as the tenant's directory of people knows them. */
+export type Holder = Readonly<{
+  /** `operator`: a platform admin who is no member. */
+  kind: 'member' | 'system' | 'operator'
+  email: string
+  firstName: string
+  lastName: string | null
+}>
+
 /** What a person holds in a tenant right now. */
 export type Grant = Readonly<{
   tenantId: string
   tenantStatus: TenantStatus
+  holder: Holder
   role: string
   permissions: ReadonlySet<Permission>
   /** The tenant's, which limits everybody in it alike. */
@@ -54,6 +64,7 @@ export const grantQuery = (db: MasterDb, tenantId: string, personId: string) =>
     .innerJoin('plans', 'plans.key', 'tenants.plan')
     .leftJoin('subscriptions', 'subscriptions.tenant_id', 'tenants.id')
     .leftJoin('tenant_usage', 'tenant_usage.tenant_id', 'tenants.id')
+    .innerJoin('people', (join) => join.on('people.id', '=', personId))
     .innerJoin('roles', 'roles.id', 'place.role_id')
     .leftJoin('role_policies', 'role_policies.role_id', 'roles.id')
     .leftJoin('policy_permissions', 'policy_permissions.policy_id', 'role_policies.policy_id')
@@ -61,8 +72,16 @@ export const grantQuery = (db: MasterDb, tenantId: string, personId: string) =>
     .select(['tenants.status', 'roles.name', 'policy_permissions.permission', 'place.expires_at'])
     .select(limitColumns)
     .select(['tenants.plan', 'subscriptions.status as subscription', 'tenant_usage.storage_bytes as stored'])
+    .select(['people.kind', 'people.email', 'people.first_name', 'people.last_name'])
 
 type GrantRow = Awaited<ReturnType<ReturnType<typeof grantQuery>['execute']>>[number]
+
+const holderOf = ({ kind, email, first_name, last_name, expires_at }: GrantRow): Holder => ({
+  kind: kind === 'system' ? 'system' : expires_at === null ? 'member' : 'operator',
+  email,
+  firstName: first_name,
+  lastName: last_name,
+})
 
 /** Reads the rows of `grantQuery`; undefined when there are none. */
 export const toGrant = (tenantId: string, rows: readonly GrantRow[]): Grant | undefined => {
@@ -72,6 +91,7 @@ export const toGrant = (tenantId: string, rows: readonly GrantRow[]): Grant | un
   return {
     tenantId,
     tenantStatus: first.status,
+    holder: holderOf(first),
     role: first.name,
     permissions: new Set(expandPermissions(patterns)),
     plan: toTenantPlan(first),

@@ -7,7 +7,13 @@ export type AnyMember = 'any member'
 export type AccessRule =
   | { readonly scope: 'public'; readonly reason: string }
   | { readonly scope: 'account'; readonly systemUsers?: true }
-  | { readonly scope: 'tenant'; readonly permission: Permission | AnyMember; readonly database: boolean }
+  | {
+      readonly scope: 'tenant'
+      readonly permission: Permission | AnyMember
+      readonly database: boolean
+      /** The handler refuses who lacks the permission: they may have it in a workspace. */
+      readonly inWorkspaces?: true
+    }
   | { readonly scope: 'platform' }
 
 declare module 'fastify' {
@@ -29,6 +35,14 @@ export const accountRoute = (also: { systemUsers?: true } = {}): RouteConfig => 
 /** A member of the token's tenant whose role grants `permission`; the handler runs with that tenant's database. */
 export const tenantRoute = (permission: Permission): RouteConfig => ({
   access: { scope: 'tenant', permission, database: true },
+})
+
+/**
+ * As `tenantRoute`, and also for members who hold `permission` by their role in a workspace. That is kept in the tenant's
+ * database, so the guard lets every member in: the handler must begin with `accessInWorkspaces`.
+ */
+export const workspaceRoute = (permission: Permission): RouteConfig => ({
+  access: { scope: 'tenant', permission, database: true, inWorkspaces: true },
 })
 
 /**

@@ -3,9 +3,12 @@ import { publicRoute } from './access-rules.ts'
 import type { App } from './app.ts'
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
-const requestHeaders = ['authorization', 'content-type', 'idempotency-key', 'x-auth-mode', 'x-csrf-token']
+const requestHeaders = [
+  ...['authorization', 'content-type', 'idempotency-key', 'if-match', 'if-none-match'],
+  ...['x-auth-mode', 'x-csrf-token'],
+]
 const answerHeaders = [
-  ...['x-request-id', 'location', 'retry-after', 'idempotency-replayed'],
+  ...['x-request-id', 'etag', 'location', 'retry-after', 'idempotency-replayed'],
   ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
 ]
 /** Seconds that a browser may remember a preflight. */

@@ -25,6 +25,7 @@ export type TenantScope<Schema> = Readonly<{
   personId: string
   db: TenantDb<Schema>
   caller: Caller
+  grant: Pick<Grant, 'role' | 'permissions' | 'holder'>
 }>
 
 /** What a handler over the master works with: one tenant, who asks, and what they hold. No database of the tenant's. */
@@ -50,12 +51,14 @@ export const identityOf = (request: FastifyRequest): Identity => {
 /** The tenant of this request. Throws outside the tenant scope. */
 export const tenantScopeOf = <Schema>(request: FastifyRequest): TenantScope<Schema> => {
   const lease = request.getDecorator<(TenantLease & { readonly db: TenantDb<Schema> }) | null>(leaseKey)
-  if (lease === null) throw new Error('the tenant was asked for outside the tenant scope')
+  const grant = request.getDecorator<Grant | null>(grantKey)
+  if (lease === null || grant === null) throw new Error('the tenant was asked for outside the tenant scope')
   return {
     tenantId: lease.tenantId,
     personId: identityOf(request).personId,
     db: lease.db,
     caller: callerOf(request),
+    grant,
   }
 }
 
@@ -78,14 +81,16 @@ export const memberScopeOf = (request: FastifyRequest): MemberScope => {
   return { tenantId, personId, actor, caller: callerOf(request), grant: { role, permissions } }
 }
 
+/** The refusal of a member whose role in the tenant does not give them what a route asks for. */
+export const lacking = ({ role }: Pick<Grant, 'role'>, permission: Permission): AppError =>
+  new AppError('forbidden', `Your role ${role} does not have the permission ${permission}.`)
+
 /** Throws unless the person, with what they hold in the token's tenant, may do what the rule names. */
 const checkGrant = (grant: Grant | undefined, permission: Permission | AnyMember): Grant => {
   if (grant === undefined) throw new AppError('forbidden', 'You are not an active member of this tenant.')
   const closed = refusalOfStatus(grant.tenantStatus)
   if (closed !== undefined) throw closed
-  if (permission !== 'any member' && !grant.permissions.has(permission)) {
-    throw new AppError('forbidden', `Your role ${grant.role} does not have the permission ${permission}.`)
-  }
+  if (permission !== 'any member' && !grant.permissions.has(permission)) throw lacking(grant, permission)
   return grant
 }
 
@@ -103,10 +108,11 @@ type TenantRule = Extract<AccessRule, { scope: 'tenant' }>
 const enterTenant = (
   { grants, warm }: Deps,
   identity: Identity,
-  { permission, database }: TenantRule,
+  { permission: asked, database, inWorkspaces }: TenantRule,
   request: FastifyRequest,
 ): Grant | Promise<Grant> => {
   const { tenantId, personId } = identity
+  const permission = inWorkspaces ? 'any member' : asked
   if (tenantId === null) {
     throw new AppError(
       'tenant_required',

@@ -23,6 +23,7 @@ export const errorCatalogue = {
   idempotency_mismatch: { status: 409, title: 'The idempotency key belongs to another request' },
   tenant_not_ready: { status: 409, title: 'The tenant is not ready yet' },
   gone: { status: 410, title: 'No longer available' },
+  precondition_failed: { status: 412, title: 'Changed by somebody else meanwhile' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported' },
   headers_too_large: { status: 431, title: 'The request headers are too large' },

@@ -1,6 +1,7 @@
 import { type Selectable, sql } from 'kysely'
 import { AppError } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
+import { checkSlug, slugFromName, withFreeSlug } from '../kernel/slug.ts'
 import { type MasterAuditEntry, masterAuditOf, writeMasterAudit } from '../master/audit-log.ts'
 import { type Master, type MasterDb, type MasterTransaction, runPrepared } from '../master/master.ts'
 import { isForeignKeyViolation } from '../master/postgres-errors.ts'
@@ -8,7 +9,6 @@ import type { TenantsTable } from '../master/tables.ts'
 import { addJob, enqueue } from '../queue/enqueue.ts'
 import { claimSpare, findFittingClusters, findingSpare, heldNow, type Tier } from './claim-spare.ts'
 import { beginOperation } from './operations.ts'
-import { checkSlug, slugFromName, withRandomEnding } from './slug.ts'
 
 export type TenantRow = Selectable<TenantsTable>
 
@@ -28,9 +28,6 @@ export type NewTenant = {
   by: Pick<MasterAuditEntry, 'actor' | 'caller'>
 }
 
-/** Slugs tried when none was asked for: the plain one, then with random endings. */
-const slugAttempts = 5
-
 /**
  * Creates a tenant and its audit entry, all or nothing: in the caller's transaction when `db` is one. With a spare ready
  * it is `active` and holds it; without one it is `pending` and a worker builds its database after the commit. Throws
@@ -45,7 +42,7 @@ export const createTenant = async (
   const slug = tenant.slug === undefined ? undefined : checkSlug(tenant.slug)
   try {
     if (tenant.tier === 'shared') {
-      const swift = creatingFromSpare(db, slug ?? slugFromName(tenant.name), tenant, schemaVersion)
+      const swift = creatingFromSpare(db, slug ?? slugFromName(tenant.name, 'tenant'), tenant, schemaVersion)
       const [row] = await (db.isTransaction ? swift.execute() : runPrepared(master, swift.compile()))
       if (row !== undefined) return row
     }
@@ -198,21 +195,18 @@ const insertTenant = async (
   trx: MasterTransaction,
   wanted: string | undefined,
   values: TenantValues,
-): Promise<TenantRow> => {
-  const base = wanted ?? slugFromName(values.name)
-  for (let attempt = 0; attempt < (wanted === undefined ? slugAttempts : 1); attempt += 1) {
-    const slug = attempt === 0 ? base : withRandomEnding(base)
-    // A conflict is an answer here, not an error: that would end the caller's transaction.
-    const row = await trx
-      .insertInto('tenants')
-      .values({ ...values, slug })
-      .onConflict((conflict) => conflict.column('slug').doNothing())
-      .returningAll()
-      .executeTakeFirst()
-    if (row !== undefined) return row
-  }
-  throw new AppError('slug_taken', `The slug ${base} is taken. Choose another one.`)
-}
+): Promise<TenantRow> =>
+  withFreeSlug(
+    wanted,
+    () => slugFromName(values.name, 'tenant'),
+    (slug) =>
+      trx
+        .insertInto('tenants')
+        .values({ ...values, slug })
+        .onConflict((conflict) => conflict.column('slug').doNothing())
+        .returningAll()
+        .executeTakeFirst(),
+  )
 
 const insertAdmin = async (trx: MasterTransaction, tenantId: string, personId: string): Promise<void> => {
   const { numInsertedOrUpdatedRows } = await trx

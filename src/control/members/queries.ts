@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { containing } from '../../kernel/containing.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { isUuid } from '../../kernel/ids.ts'
 import type { MasterDb, MasterTransaction } from '../../master/master.ts'
@@ -32,9 +33,6 @@ const members = (db: MasterDb, tenantId: string) =>
 export type Member = Awaited<ReturnType<typeof listMembers>>[number]
 
 export type MemberFilter = { q?: string | undefined; status?: MemberStatus | undefined }
-
-/** Text as a part of what `ilike` looks for, with nothing special in it. */
-const containing = (text: string): string => `%${text.trim().replace(/[\\%_]/g, '\\$&')}%`
 
 /** The members of a tenant, newest accounts first, and one more than `limit` when there are more. */
 export const listMembers = (

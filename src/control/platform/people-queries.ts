@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { containing } from '../../kernel/containing.ts'
 import type { MasterDb, MasterTransaction } from '../../master/master.ts'
 import { normalizeEmail } from '../../master/people.ts'
 
@@ -49,8 +50,6 @@ export type PeopleFilter = {
   disabled?: boolean
   platformAdmin?: boolean
 }
-
-const containing = (text: string): string => `%${text.replaceAll(/[\\%_]/g, '\\$&')}%`
 
 /** People, newest first, and one more than `limit` when there are more. */
 export const listPeople = (

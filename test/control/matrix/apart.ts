@@ -56,10 +56,14 @@ export const apart = (t: Test, freehold: Freehold, tenants: readonly Member[]): 
       .where('id', 'in', ({ selectFrom }) => selectFrom('memberships').select('person_id'))
       .orderBy('id')
       .execute()
-    const projects = await Promise.all(
-      tenants.map(({ tenantId }) => asSuperuser(tenantId, 'select * from projects order by id')),
+    const inTenants = await Promise.all(
+      tenants.flatMap(({ tenantId }) =>
+        ['projects', 'workspaces', 'workspace_members', 'users'].map((name) =>
+          asSuperuser(tenantId, `select to_jsonb(r) as r from ${name} r order by 1`),
+        ),
+      ),
     )
-    return { held, people, projects }
+    return { held, people, inTenants }
   }
   const nothingChanges = async (t: Test, work: () => Promise<void>): Promise<void> => {
     // Makes what is aimed at before anybody looks.

@@ -21,7 +21,7 @@ export type Caller = (typeof callers)[number]
 const holdings = {
   Basic: /^tenant-api:tenant:read$/,
   Viewer: /:read$/,
-  Writer: /:read$|^tenant-api:(user|workspace|project|job):/,
+  Writer: /:read$|^tenant-api:(user|workspace|project):(create|update|delete)$|^tenant-api:job:run$/,
   Admin: /^tenant-api:/,
 }
 const roleOf: Partial<Record<Caller, keyof typeof holdings>> = {

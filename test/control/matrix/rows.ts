@@ -29,6 +29,9 @@ export type Row = Readonly<{
 /** What every tenant of the test has one of; `tenant` is itself. */
 export type Aim =
   | 'tenant'
+  | 'workspace'
+  | 'user'
+  | 'workspaceMember'
   | 'project'
   | 'job'
   | 'member'
@@ -136,6 +139,19 @@ export const rows: readonly Row[] = [
   row('GET /api/tenant/usage', 'tenant-api:billing:read', 200),
   row('GET /api/tenant/subscription', 'tenant-api:billing:read', 200),
   row('PUT /api/tenant/subscription', 'tenant-api:billing:update', 200, { body: { plan: 'free' } }),
+  row('GET /api/workspaces', 'tenant-api:workspace:read', 200),
+  row('POST /api/workspaces', 'tenant-api:workspace:create', 201, { body: { name } }),
+  row('GET /api/workspaces/:id', 'tenant-api:workspace:read', 200, { of: ['workspace'] }),
+  row('PATCH /api/workspaces/:id', 'tenant-api:workspace:update', 200, { of: ['workspace'], body: { name } }),
+  row('DELETE /api/workspaces/:id', 'tenant-api:workspace:delete', 'not_found', { of: ['workspace'] }),
+  row('GET /api/workspaces/:id/members', 'tenant-api:workspace:read', 200, { of: ['workspace'] }),
+  row('PUT /api/workspaces/:id/members/:userId', 'tenant-api:workspace:update', 200, {
+    of: ['workspace', 'user'],
+    body: { role: 'viewer' },
+  }),
+  row('DELETE /api/workspaces/:id/members/:userId', 'tenant-api:workspace:update', 'not_found', {
+    of: ['workspace', 'workspaceMember'],
+  }),
 
   row('GET /api/projects', 'tenant-api:project:read', 200),
   row('POST /api/projects', 'tenant-api:project:create', 201, { body: { name } }),

@@ -31,9 +31,19 @@ export const openWorld = ({ call, service }: Freehold) => {
   const newPolicy = (admin: Member) =>
     create(admin, '/api/policies', { name: fresh(), permissions: [permission] })
 
+  /** Somebody in the tenant's directory without an account. */
+  const newUser = async ({ tenantId }: Member): Promise<string> => {
+    const user = { id: crypto.randomUUID(), kind: 'added', status: 'active', first_name: 'X' } as const
+    await service.router.use(tenantId, (own) => own.insertInto('users').values(user).execute())
+    return user.id
+  }
+
   const makers: Record<Aim, (admin: Member) => Promise<string>> = {
     tenant: async ({ tenantId }) => tenantId,
     permission: async () => permission,
+    workspace: (admin) => create(admin, '/api/workspaces', { name: fresh() }),
+    user: newUser,
+    workspaceMember: newUser,
     project: (admin) => create(admin, '/api/projects', { name: fresh() }),
     job: (admin) => create(admin, '/api/jobs', { type: 'noop', idempotencyKey: fresh() }),
     member: async ({ tenantId }) => {
@@ -78,8 +88,19 @@ export const openWorld = ({ call, service }: Freehold) => {
         .onConflict((conflict) => conflict.doNothing())
         .execute()
     }
+    const joining = async (): Promise<void> => {
+      const [workspace_id, user_id] = [await get('workspace'), await get('workspaceMember')]
+      await service.router.use(admin.tenantId, (own) =>
+        own
+          .insertInto('workspace_members')
+          .values({ workspace_id, user_id, role: 'viewer' })
+          .onConflict((conflict) => conflict.doNothing())
+          .execute(),
+      )
+    }
     return async (aim: Aim): Promise<string> => {
       if (aim === 'heldPolicy') await holding()
+      if (aim === 'workspaceMember') await joining()
       return get(aim)
     }
   }
