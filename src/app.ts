@@ -41,6 +41,7 @@ import { createServer } from './http/server.ts'
 import { isAppError } from './kernel/errors.ts'
 import { createProvider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
+import { auditRoutes } from './tenant/audit/routes.ts'
 import { jobRoutes } from './tenant/jobs/routes.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
 import { readSettings, writeSettings } from './tenant/settings/queries.ts'
@@ -153,6 +154,7 @@ export const buildApp = async (
   workspaceMemberRoutes(app)
   projectRoutes(app)
   jobRoutes(app, service)
+  auditRoutes(app)
   tenantSystemUserRoutes(app, control)
   // Platform
   platformRoutes(app, control)

@@ -19,10 +19,14 @@ const grantKey = 'freeholdGrant'
 const leaseKey = 'freeholdLease'
 const memberKey = 'freeholdMember'
 
+/** Who an audit entry names. `system` is a system user; `platform_admin` one who has entered without being a member. */
+type Actor = Readonly<{ kind: 'person' | 'platform_admin' | 'system'; id: string }>
+
 /** What a handler in the tenant scope works with: one tenant, its database, and who asks. */
 export type TenantScope<Schema> = Readonly<{
   tenantId: string
   personId: string
+  actor: Actor
   db: TenantDb<Schema>
   caller: Caller
   grant: Pick<Grant, 'role' | 'permissions' | 'holder'>
@@ -32,8 +36,7 @@ export type TenantScope<Schema> = Readonly<{
 export type MemberScope = Readonly<{
   tenantId: string
   personId: string
-  /** Who an audit entry names. */
-  actor: Readonly<{ kind: 'person' | 'platform_admin' | 'system'; id: string }>
+  actor: Actor
   caller: Caller
   grant: Readonly<{ role: string; permissions: ReadonlySet<Permission> }>
 }>
@@ -48,14 +51,22 @@ export const identityOf = (request: FastifyRequest): Identity => {
   return identity
 }
 
+/** Only platform admins who have entered have an end of what they hold. */
+const actorOf = ({ personId, system }: Identity, grant: Grant | null): Actor => {
+  const person = grant?.expiresAt === undefined ? 'person' : 'platform_admin'
+  return { kind: system ? 'system' : person, id: personId }
+}
+
 /** The tenant of this request. Throws outside the tenant scope. */
 export const tenantScopeOf = <Schema>(request: FastifyRequest): TenantScope<Schema> => {
   const lease = request.getDecorator<(TenantLease & { readonly db: TenantDb<Schema> }) | null>(leaseKey)
   const grant = request.getDecorator<Grant | null>(grantKey)
   if (lease === null || grant === null) throw new Error('the tenant was asked for outside the tenant scope')
+  const identity = identityOf(request)
   return {
     tenantId: lease.tenantId,
-    personId: identityOf(request).personId,
+    personId: identity.personId,
+    actor: actorOf(identity, grant),
     db: lease.db,
     caller: callerOf(request),
     grant,
@@ -73,12 +84,13 @@ export const tenantPlanOf = (request: FastifyRequest): TenantPlan => {
 export const memberScopeOf = (request: FastifyRequest): MemberScope => {
   const grant = request.getDecorator<Grant | null>(memberKey)
   if (grant === null) throw new Error('the member was asked for outside a member route')
-  const { personId, system } = identityOf(request)
-  const { tenantId, role, permissions, expiresAt } = grant
-  // Only platform admins who have entered have an end of what they hold.
-  const person = expiresAt === undefined ? 'person' : 'platform_admin'
-  const actor = { kind: system ? 'system' : person, id: personId } as const
-  return { tenantId, personId, actor, caller: callerOf(request), grant: { role, permissions } }
+  const identity = identityOf(request)
+  const { tenantId, role, permissions } = grant
+  const actor = actorOf(identity, grant)
+  return {
+    ...{ tenantId, personId: identity.personId, actor, caller: callerOf(request) },
+    grant: { role, permissions },
+  }
 }
 
 /** The refusal of a member whose role in the tenant does not give them what a route asks for. */

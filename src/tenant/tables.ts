@@ -1,10 +1,24 @@
 // Written by `npm run types` from the migrated database; a test compares the two. Do not edit.
 import type { Generated } from 'kysely'
 
+export type AuditChainTable = {
+  only_row: Generated<boolean>
+  sealed_seq: Generated<string>
+  pruned_position: Generated<string>
+  pruned_hash: Buffer | null
+}
+
+export type AuditGapsTable = {
+  first_seq: string
+  last_seq: string
+  until_xid: Generated<string>
+  noticed_at: Generated<Date>
+}
+
 export type AuditLogTable = {
   id: string
   at: Generated<Date>
-  actor_kind: 'person' | 'operator' | 'system'
+  actor_kind: 'person' | 'system_user' | 'platform_admin' | 'operator' | 'system'
   actor_id: string | null
   action: string
   entity_type: string
@@ -12,6 +26,17 @@ export type AuditLogTable = {
   address: string | null
   user_agent: string | null
   request_id: string | null
+  seq: Generated<string>
+  workspace_id: string | null
+  before: Record<string, unknown> | null
+  after: Record<string, unknown> | null
+  details: Record<string, unknown> | null
+}
+
+export type AuditSealsTable = {
+  position: string
+  entry_id: string
+  hash: Buffer
 }
 
 export type IdempotencyKeysTable = {
@@ -115,7 +140,10 @@ export type WorkspacesTable = {
 }
 
 export type TenantTables = {
+  audit_chain: AuditChainTable
+  audit_gaps: AuditGapsTable
   audit_log: AuditLogTable
+  audit_seals: AuditSealsTable
   idempotency_keys: IdempotencyKeysTable
   job_schedules: JobSchedulesTable
   jobs: JobsTable

@@ -64,7 +64,7 @@ const connectHands = (
       headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
       ...(body === undefined ? {} : { payload: body as object }),
     })
-    const json = String(response.headers['content-type'] ?? '').includes('json')
+    const json = /\bjson/.test(String(response.headers['content-type']))
     return {
       status: response.statusCode,
       headers: response.headers,

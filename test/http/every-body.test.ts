@@ -169,12 +169,18 @@ t.test('what lists are sorted and filtered by is never taken from a caller as SQ
     'id;drop table people',
   ]
   for (const { url } of lists) {
-    const plain = await call('GET', url, { token })
+    // Who reads the audit log is in it, but not before our time.
+    const fixed = url === '/api/audit' ? 'to=2020-01-01T00:00:00Z&' : ''
+    const plain = await call('GET', `${url}?${fixed}`, { token })
     for (const key of keys) {
       for (const value of ['id;select pg_sleep(9)', "') or 1=1--", '$.a[*] ? (@ == 1)', '-created_at']) {
-        const answer = await call('GET', `${url}?${encodeURIComponent(key)}=${encodeURIComponent(value)}`, {
-          token,
-        })
+        const answer = await call(
+          'GET',
+          `${url}?${fixed}${encodeURIComponent(key)}=${encodeURIComponent(value)}`,
+          {
+            token,
+          },
+        )
         t.ok(
           answer.status === 400 ||
             answer.text === plain.text ||

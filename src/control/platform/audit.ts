@@ -3,7 +3,7 @@ import { platformRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, Id, Line, Nullable, Time } from '../../http/schemas.ts'
-import { AppError } from '../../kernel/errors.ts'
+import { readTime } from '../../http/times.ts'
 import type { MasterDb } from '../../master/master.ts'
 import type { ControlDeps } from '../control-deps.ts'
 
@@ -36,19 +36,6 @@ const AuditView = Type.Object(
   },
   { title: 'PlatformAuditEntry' },
 )
-
-/** What has the right form may still be no moment (a leap second) or none that Postgres can keep (the year 0). */
-const readTime = (text: string, field: string): Date => {
-  const time = new Date(text)
-  if (time.getTime() >= 0) return time
-  throw new AppError(
-    'validation_failed',
-    `${field} must be a time since 1970, such as 2026-01-31T00:00:00Z.`,
-    {
-      errors: [{ path: `/${field}`, message: 'is no time' }],
-    },
-  )
-}
 
 /** The master's audit log, newest first, and one more than `limit` when there are more. */
 const listEntries = (

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import type { Caller } from '../../http/identity.ts'
+import type { MemberScope } from '../../http/guards.ts'
 import { Id, Nullable, Time } from '../../http/schemas.ts'
 import type { MemberTenant } from '../../master/memberships.ts'
 
@@ -17,7 +17,7 @@ export type ReadTenantSettings = (tenantId: string) => Promise<TenantSettings | 
 /** Replaces settings or metadata in the tenant's own database, with an audit entry there. */
 export type WriteTenantSettings = (
   tenantId: string,
-  who: { personId: string; caller: Caller },
+  who: Pick<MemberScope, 'actor' | 'caller'>,
   change: Partial<TenantSettings>,
 ) => Promise<void>
 

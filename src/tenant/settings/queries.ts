@@ -21,6 +21,11 @@ export const writeSettings = (
   change: { settings?: Record<string, unknown>; metadata?: Record<string, unknown> },
 ): Promise<void> =>
   db.transaction().execute(async (trx) => {
+    const before = await trx
+      .selectFrom('settings')
+      .select(['settings', 'metadata'])
+      .forUpdate()
+      .executeTakeFirstOrThrow()
     await trx
       .updateTable('settings')
       .set({
@@ -28,5 +33,6 @@ export const writeSettings = (
         updated_at: sql<Date>`now()`,
       })
       .execute()
-    await writeAudit(trx, who, 'tenant.settings_updated', { type: 'tenant', id: who.tenantId })
+    const entity = { type: 'tenant', id: who.tenantId }
+    await writeAudit(trx, who, 'tenant.settings_updated', entity, { before, after: { ...before, ...change } })
   })

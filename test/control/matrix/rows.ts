@@ -164,6 +164,8 @@ export const rows: readonly Row[] = [
   row('GET /api/jobs/:id', 'tenant-api:job:read', 200, { of: ['job'] }),
   row('POST /api/jobs/:id/cancel', 'tenant-api:job:run', 200, { of: ['job'] }),
   row('POST /api/jobs/:id/retry', 'tenant-api:job:run', 202, { of: ['job'] }),
+  row('GET /api/audit', 'tenant-api:audit:read', 200),
+  row('GET /api/audit/export', 'tenant-api:audit:export', 200),
 
   row('GET /api/members', 'tenant-api:member:read', 200),
   row('POST /api/members', 'tenant-api:member:create', 'not_found', { body: { email, role: 'Basic' } }),

@@ -93,7 +93,7 @@ t.test('its own face and state, whoever changes them', async (t) => {
   await asOperator('POST', `/platform/tenants/${tenantId}/suspend`)
   t.match(await told(), [
     { action: 'tenant.updated', actor_kind: 'person' },
-    { action: 'tenant.updated', actor_kind: 'operator', actor_id: operator.personId },
+    { action: 'tenant.updated', actor_kind: 'platform_admin', actor_id: operator.personId },
     { action: 'tenant.suspended' },
   ])
   await asOperator('POST', `/platform/tenants/${tenantId}/resume`)
@@ -113,7 +113,12 @@ t.test('system users of the platform, when they are let in, changed and taken ou
   await asOperator('PUT', place, { role: 'Viewer' })
   await asOperator('DELETE', `/platform/system-users/${id}`)
   t.match(await told(), [
-    { action: 'system_user.role_set', entity_id: id, actor_kind: 'operator', actor_id: operator.personId },
+    {
+      action: 'system_user.role_set',
+      entity_id: id,
+      actor_kind: 'platform_admin',
+      actor_id: operator.personId,
+    },
     { action: 'system_user.secret_rotated', entity_id: id },
     { action: 'system_user.role_taken' },
     { action: 'system_user.role_set' },
