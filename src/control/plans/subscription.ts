@@ -67,7 +67,7 @@ export const setTerms = async (
     .execute()
 }
 
-const setPlan = async (trx: MasterTransaction, tenantId: string, key: string): Promise<void> => {
+export const setPlan = async (trx: MasterTransaction, tenantId: string, key: string): Promise<void> => {
   await trx
     .updateTable('tenants')
     .set({ plan: key, updated_at: sql<Date>`now()` })

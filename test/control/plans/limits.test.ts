@@ -191,3 +191,13 @@ t.test('of 16 who want the last project at once, over two nodes, one gets it', a
   t.strictSame(tally(answers), { done: 1, plan_limit_reached: 15 })
   t.equal((await freehold.asSuperuser(admin.tenantId, 'select from projects')).length, 3)
 })
+
+t.test('where limits are off, requests are counted and nobody is refused', async (t) => {
+  const { token, tenantId } = await tenantOn({ requestsPerMinute: 1 })
+  for (let n = 0; n < 3; n += 1) {
+    const { status, headers } = await call('GET', '/api/projects', { token })
+    t.equal(status, 200)
+    t.equal(headers['ratelimit-limit'], undefined)
+  }
+  t.ok((await service.requests.used(tenantId)) > 0)
+})
