@@ -112,13 +112,13 @@ const adding = new Set(['POST', 'PUT', 'PATCH'])
 const checkPlan = (
   { countRequest }: Deps,
   grant: Grant,
-  { database }: TenantRule,
+  { database, addsNothing }: TenantRule,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Grant => {
   countRequest(grant, reply)
   const { readOnly } = grant.plan
-  if (readOnly !== undefined && database && adding.has(request.method)) throw readOnly
+  if (readOnly !== undefined && database && !addsNothing && adding.has(request.method)) throw readOnly
   return grant
 }
 

@@ -89,6 +89,11 @@ t.test('without a plan below, everything can be read and deleted and nothing add
   const viewer = await join(admin, 'Viewer')
   const plan = await newPlan({}, { selfService: false })
   const project = await create(admin)
+  const job = await call('POST', '/api/jobs', {
+    token: admin.token,
+    body: { type: 'noop', idempotencyKey: 'x', runAt: new Date(Date.now() + 3_600_000).toISOString() },
+  })
+  const cancel = () => call('POST', `/api/jobs/${job.body.id}/cancel`, { token: admin.token })
   await givePlan(admin.tenantId, plan, { expiresAt: new Date(Date.now() + 3_600_000).toISOString() })
   await list(admin, other)
   await endsIn(admin.tenantId, -1)
@@ -101,6 +106,7 @@ t.test('without a plan below, everything can be read and deleted and nothing add
   t.match(await call('PATCH', url, { token: admin.token, body: { name: 'Y' } }), ended)
   t.equal((await list(admin)).status, 200)
   t.equal((await call('DELETE', url, { token: admin.token })).status, 204)
+  t.equal((await cancel()).status, 200, 'what adds nothing')
   const { email } = await signUp()
   t.match(
     await call('POST', '/api/members', { token: admin.token, body: { email, role: 'Viewer' } }),
