@@ -3,6 +3,7 @@ import { keepSigningKeys } from './access/signing-keys.ts'
 import { tidyAccess } from './access/tidy.ts'
 import { answerAccountRequest } from './control/auth/account-requests.ts'
 import { sendMail } from './control/mail.ts'
+import { endPlans } from './control/plans/end-plans.ts'
 import type { Clock } from './kernel/clock.ts'
 import type { Config } from './kernel/config.ts'
 import type { SecretBox } from './kernel/crypto.ts'
@@ -31,6 +32,7 @@ export const createAccountTasks = (parts: {
   return {
     'send-mail': ({ payloadId }) => sendMail({ db, box, mailer }, payloadId),
     'account-request': ({ payloadId }) => answerAccountRequest({ db, box, publicUrl }, payloadId),
+    'end-plans': () => endPlans({ db, box, publicUrl }),
     'tidy-access': async () => {
       await tidyAccess(db)
       await keepSigningKeys(db, box)

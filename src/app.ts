@@ -34,6 +34,7 @@ import { createAuthenticate } from './http/identity.ts'
 import { registerMetrics } from './http/metrics.ts'
 import { createOriginCheck } from './http/origins.ts'
 import { limitByAddress } from './http/rate-limit.ts'
+import { countRequests } from './http/request-limit.ts'
 import { type LedgerEntry, openRouteLedger } from './http/route-ledger.ts'
 import { collectRouterMetrics } from './http/router-metrics.ts'
 import { securityHeaders } from './http/security-headers.ts'
@@ -93,6 +94,7 @@ export const buildApp = async (
     grants,
     lease: (tenantId, options) => router.lease(tenantId, options),
     warm: (tenantId) => router.warm(tenantId),
+    countRequest: countRequests(service.requests, config.rateLimits),
   })
   const ledger = openRouteLedger(app, guards)
   const metrics = registerMetrics(app, (registry) =>
@@ -120,7 +122,7 @@ export const buildApp = async (
     tenantGraceDays: config.tenantGraceDays,
     readSettings: tenantReader(service, 'settings', readSettings),
     readTenantCounts: tenantReader(service, 'usage', readCounts),
-    countRequests: async () => 0,
+    countRequests: (tenantId) => service.requests.used(tenantId),
     writeSettings: (tenantId, who, change) =>
       router.use(tenantId, (db) => writeSettings(db, { tenantId, ...who }, change)),
   }

@@ -3,10 +3,11 @@ import { Grants } from './access/grants.ts'
 import { createPasswords, type Passwords } from './access/passwords.ts'
 import { createRateLimits, masterLimits, noRateLimits, type RateLimits } from './access/rate-limits.ts'
 import { createRedisLimits } from './access/redis-limits.ts'
+import { RequestCounts } from './access/request-counts.ts'
 import { loadSigningKeys, type SigningKeys } from './access/signing-keys.ts'
 import { createAccountTasks } from './account-tasks.ts'
 import { ConnectionRouter } from './connection-router/connection-router.ts'
-import { type Clock, systemClock } from './kernel/clock.ts'
+import { type Clock, millisecondsOf, systemClock } from './kernel/clock.ts'
 import type { Config } from './kernel/config.ts'
 import type { KeyRing } from './kernel/crypto.ts'
 import { OperatorError } from './kernel/errors.ts'
@@ -51,6 +52,8 @@ export type Service = {
   readonly keys: SigningKeys
   readonly passwords: Passwords
   readonly limits: RateLimits
+  /** Requests in tenants, by the minute. */
+  readonly requests: RequestCounts
   /** Whether limits are counted in Redis just now; undefined where none is configured. */
   readonly redisIsUp: (() => boolean) | undefined
   readonly grants: Grants
@@ -103,6 +106,8 @@ export const openService = async (
     const wanted = config.rateLimits ? config.redis : undefined
     const redis = wanted && createRedisLimits(wanted, `freehold:${installationId}`, inMaster, log)
     closers.push(async () => redis?.close())
+    const requests = new RequestCounts(master.db, log, millisecondsOf(clock))
+    closers.push(() => requests.close())
     const passwords = await createPasswords()
     const keys = await loadSigningKeys(master.db, box, clock)
 
@@ -195,6 +200,7 @@ export const openService = async (
       keys,
       passwords,
       limits: config.rateLimits ? createRateLimits(redis ?? inMaster) : noRateLimits,
+      requests,
       redisIsUp: redis?.isUp,
       grants,
       manager,

@@ -23,7 +23,7 @@ export type WorkerDeps = {
   livenessInterval?: number
 }
 
-export type AccountTasks = Pick<TaskHandlers, 'send-mail' | 'account-request' | 'tidy-access'>
+export type AccountTasks = Pick<TaskHandlers, 'send-mail' | 'account-request' | 'tidy-access' | 'end-plans'>
 
 export type Worker = {
   /** True while it takes jobs. */
@@ -54,6 +54,7 @@ const taskHandlers = ({ manager, log, accountTasks }: WorkerDeps): Omit<TaskHand
   'erase-database': ({ databaseId }) => manager.eraseDatabase(databaseId),
   'tenant-outbox': ({ tenantId }) => manager.deliverOutbox(tenantId),
   'purge-tenants': () => manager.purgeTenants(),
+  'measure-storage': () => manager.measureStorage(),
   'migrate-databases': async () => {
     await manager.migrateDatabases()
   },

@@ -14,6 +14,7 @@ export const tidyAccess = async (db: MasterDb): Promise<void> => {
   await db.deleteFrom('sign_in_codes').where('expires_at', '<', sql<Date>`now()`).execute()
   await db.deleteFrom('spent_sign_ins').where('expires_at', '<', sql<Date>`now()`).execute()
   await db.deleteFrom('rate_limits').where('full_at', '<', sql<Date>`now()`).execute()
+  await db.deleteFrom('request_counts').where('minute', '<', sql<Date>`now() - interval '1 hour'`).execute()
   await db.deleteFrom('tenant_entries').where('expires_at', '<', sql<Date>`now()`).execute()
   await db.deleteFrom('idempotency_keys').where('expires_at', '<', sql<Date>`now()`).execute()
   await dropExpiredSystemSecrets(db)

@@ -13,6 +13,8 @@ export type AccessRule =
       readonly database: boolean
       /** The handler refuses who lacks the permission: they may have it in a workspace. */
       readonly inWorkspaces?: true
+      /** Allowed whatever its method is while nothing may be added in the tenant. */
+      readonly addsNothing?: true
     }
   | { readonly scope: 'platform' }
 
@@ -32,9 +34,12 @@ export const accountRoute = (also: { systemUsers?: true } = {}): RouteConfig => 
   access: { scope: 'account', ...also },
 })
 
-/** A member of the token's tenant whose role grants `permission`; the handler runs with that tenant's database. */
-export const tenantRoute = (permission: Permission): RouteConfig => ({
-  access: { scope: 'tenant', permission, database: true },
+/**
+ * A member of the token's tenant whose role grants `permission`; the handler runs with that tenant's database. While its
+ * plan has ended, or it holds more than the plan allows, only GET and DELETE, and what `addsNothing`.
+ */
+export const tenantRoute = (permission: Permission, also: { addsNothing?: true } = {}): RouteConfig => ({
+  access: { scope: 'tenant', permission, database: true, ...also },
 })
 
 /**

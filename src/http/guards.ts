@@ -1,5 +1,5 @@
 import { finished, Readable } from 'node:stream'
-import type { FastifyRequest, onRequestHookHandler, RouteHandlerMethod } from 'fastify'
+import type { FastifyReply, FastifyRequest, onRequestHookHandler, RouteHandlerMethod } from 'fastify'
 import type { Permission } from '../access/catalogue.ts'
 import type { Grants } from '../access/grants.ts'
 import type { Grant } from '../access/holdings.ts'
@@ -12,6 +12,7 @@ import type { AccessRule, AnyMember } from './access-rules.ts'
 import type { App } from './app.ts'
 import { ClientSignal } from './client-signal.ts'
 import { type Authenticate, type Caller, callerOf, type Identity } from './identity.ts'
+import type { CountRequest } from './request-limit.ts'
 import { refuseForeignHints } from './tenant-hints.ts'
 
 const identityKey = 'freeholdIdentity'
@@ -112,19 +113,41 @@ type Deps = {
   lease: (tenantId: string, options: { signal: LazySignal }) => Promise<TenantLease>
   /** Begins to open a connection of a tenant that has none, for a request that is being admitted. */
   warm: (tenantId: string) => void
+  countRequest: CountRequest
 }
 
 type TenantRule = Extract<AccessRule, { scope: 'tenant' }>
 
+const adding = new Set(['POST', 'PUT', 'PATCH'])
+
+/** Throws when nothing may be added in the tenant now, or its plan allows no more requests in this minute. */
+const checkPlan = (
+  { countRequest }: Deps,
+  grant: Grant,
+  { database, addsNothing }: TenantRule,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Grant => {
+  countRequest(grant, reply)
+  const { readOnly } = grant.plan
+  if (readOnly !== undefined && database && !addsNothing && adding.has(request.method)) throw readOnly
+  return grant
+}
+
 /** Answers at once when everything is remembered. */
 const enterTenant = (
-  { grants, warm }: Deps,
+  deps: Deps,
   identity: Identity,
-  { permission: asked, database, inWorkspaces }: TenantRule,
+  rule: TenantRule,
   request: FastifyRequest,
+  reply: FastifyReply,
 ): Grant | Promise<Grant> => {
+  const { grants, warm } = deps
+  const { database } = rule
+  const permission = rule.inWorkspaces ? 'any member' : rule.permission
+  const enter = (grant: Grant | undefined): Grant =>
+    checkPlan(deps, checkGrant(grant, permission), rule, request, reply)
   const { tenantId, personId } = identity
-  const permission = inWorkspaces ? 'any member' : asked
   if (tenantId === null) {
     throw new AppError(
       'tenant_required',
@@ -133,9 +156,9 @@ const enterTenant = (
   }
   refuseForeignHints(request, tenantId)
   const grant = grants.peekGrant(tenantId, personId)
-  if (grant !== undefined) return checkGrant(grant, permission)
+  if (grant !== undefined) return enter(grant)
   if (database) warm(tenantId)
-  return grants.grant(tenantId, personId).then((found) => checkGrant(found, permission))
+  return grants.grant(tenantId, personId).then(enter)
 }
 
 /** Checks the rule and keeps what it found on the request; a promise only when something had to be looked up. */
@@ -143,6 +166,7 @@ const admit = (
   deps: Deps,
   rule: Exclude<AccessRule, { scope: 'public' }>,
   request: FastifyRequest,
+  reply: FastifyReply,
 ): Promise<void> | undefined => {
   // Only a token that we signed gets here, so nobody can have us look up or open what is not theirs, or was.
   const expect = (tenantId: string, personId: string): void => {
@@ -161,7 +185,7 @@ const admit = (
     }
     if (rule.scope !== 'tenant') return undefined
     const key = rule.database ? grantKey : memberKey
-    const grant = enterTenant(deps, identity, rule, request)
+    const grant = enterTenant(deps, identity, rule, request, reply)
     if (grant instanceof Promise) return grant.then((looked) => request.setDecorator(key, looked))
     request.setDecorator(key, grant)
     return undefined
@@ -180,11 +204,11 @@ export type Guards = {
 export const createGuards = (app: App, deps: Deps): Guards => {
   for (const key of [identityKey, grantKey, leaseKey, memberKey]) app.decorateRequest(key, null)
   return {
-    admit: (rule) => (request, _reply, done) => {
+    admit: (rule) => (request, reply, done) => {
       if (rule.scope === 'public') return done()
       // With warm caches nothing here waits: the hot path makes no promise.
       try {
-        const looking = admit(deps, rule, request)
+        const looking = admit(deps, rule, request, reply)
         if (looking === undefined) done()
         else looking.then(() => done(), done)
       } catch (error) {

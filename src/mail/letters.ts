@@ -1,6 +1,9 @@
 /** Where something happened, in words that we chose: nothing a stranger typed gets into a mail through it. */
 export type Whereabouts = { at: string; address: string | null; device: string }
 
+/** A plan that ends, and the one that follows it, by their names; `next` null: none. */
+type PlanNews = { link: string; tenant: string; plan: string; until: string; next: string | null }
+
 /** Everything we ever write to people. A link carries a secret; its page asks before it does anything. */
 export type Letter =
   | { kind: 'sign-up'; link: string }
@@ -17,6 +20,8 @@ export type Letter =
       reason: string
       until: string
     }
+  | ({ kind: 'plan-ending' } & PlanNews)
+  | ({ kind: 'plan-ended' } & PlanNews)
   | { kind: 'new-device'; where: Whereabouts; link: string }
   | { kind: 'password-changed'; where: Whereabouts; link: string }
   | { kind: 'link-identity'; provider: string; link: string }
@@ -55,6 +60,13 @@ const plainSentence = (text: string): string =>
 
 type Kind = Letter['kind']
 type Composers = { [K in Kind]: (letter: Extract<Letter, { kind: K }>) => Content }
+
+const afterwards = (next: string | null): string =>
+  next === null
+    ? 'From then on everything there can be read and deleted, and nothing added, until a plan is chosen.'
+    : `From then on it has the plan ${plainName(next, 'that follows')}. What is beyond its limits stays, and gets no more.`
+
+const adminsOnly = 'You get this mail because you are an Admin there.'
 
 const aboutAccount = (subject: string, what: string, where: Whereabouts, link: string): Content => ({
   subject,
@@ -124,6 +136,24 @@ const composers: Composers = {
     ],
     action: { label: 'Open the console', link },
     closing: 'You get this mail because you are an Admin there. If it surprises you, ask the operator.',
+  }),
+  'plan-ending': ({ link, tenant, plan, until, next }) => ({
+    subject: 'Your plan ends soon',
+    paragraphs: [
+      `${plainName(tenant)} has the plan ${plainName(plan, 'it has now')} until ${until}.`,
+      `${afterwards(next)} Nothing is deleted.`,
+    ],
+    action: { label: 'Choose a plan', link },
+    closing: adminsOnly,
+  }),
+  'plan-ended': ({ link, tenant, plan, until, next }) => ({
+    subject: 'Your plan has ended',
+    paragraphs: [
+      `${plainName(tenant)} had the plan ${plainName(plan, 'of before')} until ${until}.`,
+      `${afterwards(next)} Nothing was deleted.`,
+    ],
+    action: { label: 'Choose a plan', link },
+    closing: adminsOnly,
   }),
   'new-device': ({ where, link }) =>
     aboutAccount(

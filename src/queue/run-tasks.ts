@@ -45,6 +45,12 @@ const choresByClock = [
     match: '* * * * *',
     options: { jobKey: 'purge-tenants', queueName: 'purge-tenants' },
   },
+  { task: 'end-plans', match: '* * * * *', options: { jobKey: 'end-plans', queueName: 'end-plans' } },
+  {
+    task: 'measure-storage',
+    match: '*/5 * * * *',
+    options: { jobKey: 'measure-storage', queueName: 'measure-storage' },
+  },
   { task: 'tidy-access', match: '17 * * * *', options: { jobKey: 'tidy-access', queueName: 'tidy-access' } },
 ]
 

@@ -18,6 +18,10 @@ export type Tasks = {
   'tidy-access': Record<string, never>
   /** Looks into the tenant's database for jobs that are due, and runs some of them. */
   'run-tenant-jobs': { tenantId: string }
+  /** Ends the plans whose time is over. */
+  'end-plans': Record<string, never>
+  /** Measures what tenants' databases hold. */
+  'measure-storage': Record<string, never>
 }
 
 type FreeholdTasks = Tasks

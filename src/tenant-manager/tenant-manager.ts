@@ -14,6 +14,7 @@ import { deliverOutbox } from './deliver-outbox.ts'
 import { eraseDatabase } from './erase-database.ts'
 import { inspect } from './inspect.ts'
 import { LiveLocks } from './live-locks.ts'
+import { measureStorage } from './measure-storage.ts'
 import { migrateDatabases } from './migrate-databases.ts'
 import { provisionTenant } from './provision-tenant.ts'
 import { Provisioner } from './provisioner.ts'
@@ -83,6 +84,8 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     eraseDatabase: async (databaseId: string) => eraseDatabase(await context(), databaseId),
     /** Erases the deleted tenants whose grace is over. */
     purgeTenants: async () => purgeTenants(await context()),
+    /** Measures what each tenant's database holds, and keeps it in the master. */
+    measureStorage: async () => measureStorage(await context()),
     migrateDatabases: async () => migrateDatabases(await context()),
     /** The schema version that this release brings tenant databases to. */
     schemaVersion: async () => (await context()).migrations.latest,

@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import { buildApp } from '../../src/app.ts'
 import type { App } from '../../src/http/app.ts'
 import type { LedgerEntry } from '../../src/http/route-ledger.ts'
+import { type Clock, systemClock } from '../../src/kernel/clock.ts'
 import { loadConfig } from '../../src/kernel/config.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
@@ -202,6 +203,7 @@ export const startNode = async (
   postgres: TestPostgres,
   env: Record<string, string> = {},
   masterKey: Grounds['masterKey'] = async () => Buffer.alloc(32, 7),
+  clock: Clock = systemClock,
 ): Promise<Freehold> => {
   const config = loadConfig({ PUBLIC_URL: 'http://localhost:4000', RATE_LIMITS: 'off', ...env })
   const grounds = {
@@ -209,7 +211,7 @@ export const startNode = async (
     provisioner: postgres.provisioner,
     masterKey,
   }
-  const service = await openService(config, grounds, createLogger('silent'))
+  const service = await openService(config, grounds, createLogger('silent'), clock)
   const { app, routes } = await buildApp(service, async () => [])
   t.teardown(async () => {
     await app.close()

@@ -5,4 +5,5 @@ export const noAccountTasks: AccountTasks = {
   'send-mail': async () => {},
   'account-request': async () => {},
   'tidy-access': async () => {},
+  'end-plans': async () => {},
 }

@@ -79,6 +79,7 @@ t.test('a stream that a handler returns keeps the lease until it has ended', asy
     authenticate: () => ({ personId, tenantId, sessionId: personId, platformAdmin: false, system: false }),
     grants: service.grants,
     warm: () => {},
+    countRequest: () => {},
     lease: async () => {
       out += 1
       const release = () => {
@@ -129,6 +130,7 @@ const memberApp = (t: Test) => {
     warm: () => {
       asked.warm += 1
     },
+    countRequest: () => {},
     lease: async (tenantId) => {
       asked.lease += 1
       return { tenantId, db: undefined, release: () => {} }

@@ -12,6 +12,8 @@ const letters: Letter[] = [
   { kind: 'reset-password', link },
   { kind: 'choose-password', link },
   { kind: 'invitation', link, tenant: 'Acme', inviter: 'Ada Lovelace' },
+  { kind: 'plan-ending', link, tenant: 'Acme', plan: 'Team', until: '2026-01-02', next: 'Free' },
+  { kind: 'plan-ended', link, tenant: 'Acme', plan: 'Team', until: '2026-01-02', next: null },
   { kind: 'new-device', link, where },
   { kind: 'password-changed', link, where },
   { kind: 'token-reused', link, where },

@@ -7,7 +7,7 @@ import { writeMasterAudit } from '../../master/audit-log.ts'
 import type { MasterDb, MasterTransaction } from '../../master/master.ts'
 import { findAnyTenant, type MemberTenant } from '../../master/memberships.ts'
 import type { ControlDeps } from '../control-deps.ts'
-import { enqueueMail } from '../mail.ts'
+import { mailAdmins } from '../members/admins.ts'
 import { ended } from './session-flows.ts'
 
 type Tenant = Omit<MemberTenant, 'role'>
@@ -30,20 +30,6 @@ export const findTenantToEnter = async (
   })
 }
 
-const adminsOf = (trx: MasterTransaction, tenantId: string) =>
-  trx
-    .selectFrom('memberships')
-    .innerJoin('people', 'people.id', 'memberships.person_id')
-    .innerJoin('roles', 'roles.id', 'memberships.role_id')
-    .select('people.email')
-    .where('memberships.tenant_id', '=', tenantId)
-    .where('memberships.status', '=', 'active')
-    .where('roles.name', '=', 'Admin')
-    .where('roles.tenant_id', 'is', null)
-    .where('people.kind', '=', 'person')
-    .where('people.disabled_at', 'is', null)
-    .execute()
-
 const tellAdmins = async (
   trx: MasterTransaction,
   deps: Pick<ControlDeps, 'box' | 'publicUrl'>,
@@ -63,9 +49,7 @@ const tellAdmins = async (
     reason: tenant.reason,
     until: who.until.toISOString(),
   } as const
-  for (const { email } of await adminsOf(trx, tenant.id)) {
-    await enqueueMail(trx, deps.box, { to: email, letter })
-  }
+  await mailAdmins(trx, deps, tenant.id, letter)
 }
 
 /**

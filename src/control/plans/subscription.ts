@@ -67,7 +67,7 @@ export const setTerms = async (
     .execute()
 }
 
-const setPlan = async (trx: MasterTransaction, tenantId: string, key: string): Promise<void> => {
+export const setPlan = async (trx: MasterTransaction, tenantId: string, key: string): Promise<void> => {
   await trx
     .updateTable('tenants')
     .set({ plan: key, updated_at: sql<Date>`now()` })
@@ -104,7 +104,7 @@ export const beginSubscription = async (
 /** What a tenant has in its own database, as far as plans limit it; undefined while that can't be asked. */
 export type ReadTenantCounts = (
   tenantId: string,
-) => Promise<Readonly<{ projects: number; connections: number; jobsToday: number | null }> | undefined>
+) => Promise<Readonly<{ projects: number; connections: number; jobsToday: number }> | undefined>
 
 const storedBytes = async (db: MasterDb, tenantId: string): Promise<number> => {
   const row = await db

@@ -1,10 +1,12 @@
 import { tenantRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
+import { tenantPlanOf } from '../../http/guards.ts'
 import { hashBody } from '../../http/idempotency.ts'
 import { Page, readCursor, toPage } from '../../http/paging.ts'
 import { answers, IdParams } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
+import { assertPlanLimit } from '../plan-limits.ts'
 import { tenantOf } from '../tenant-scope.ts'
 import type { JobTypes } from './job-type.ts'
 import { cancelJob, findJob, insertJob, type JobRow, listJobs, retryJob } from './queries.ts'
@@ -107,7 +109,9 @@ const enqueueRoute = (app: App, { jobTypes, wakeUps }: JobDeps): void => {
           scheduleId: null,
           createdBy: scope.personId,
         })
-        if (put.inserted) await writeAudit(trx, scope, 'job.enqueued', { type: 'job', id: put.job.id })
+        if (!put.inserted) return put
+        await assertPlanLimit(trx, tenantPlanOf(request), 'jobsPerDay', 'added')
+        await writeAudit(trx, scope, 'job.enqueued', { type: 'job', id: put.job.id })
         return put
       })
       reply.code(inserted ? 202 : 200).header('location', `/api/jobs/${job.id}`)
@@ -120,7 +124,7 @@ const cancelRoute = (app: App): void => {
   app.post(
     '/api/jobs/:id/cancel',
     {
-      config: tenantRoute('tenant-api:job:run'),
+      config: tenantRoute('tenant-api:job:run', { addsNothing: true }),
       schema: {
         tags,
         summary: 'Cancel a job',
