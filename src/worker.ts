@@ -59,6 +59,7 @@ const taskHandlers = ({ manager, log, accountTasks }: WorkerDeps): Omit<TaskHand
     await manager.migrateDatabases()
   },
   reconcile: async () => {
+    await manager.askRolls()
     const { repaired, remaining } = await manager.repair()
     for (const { kind, subject, message } of repaired) log.info({ kind, subject }, `repaired: ${message}`)
     for (const { kind, subject, severity, message } of remaining) {

@@ -44,6 +44,11 @@ export type DatabasesTable = {
   updated_at: Generated<Date>
 }
 
+export type DirectoryRollsTable = {
+  tenant_id: string
+  asked_at: Date
+}
+
 export type ErasuresTable = {
   id: string
   tenant_id: string
@@ -349,7 +354,7 @@ export type TenantEntriesTable = {
 export type TenantOutboxTable = {
   id: Generated<string>
   tenant_id: string
-  kind: 'audit' | 'member'
+  kind: 'audit' | 'member' | 'roll'
   ref: string
   created_at: Generated<Date>
 }
@@ -386,6 +391,7 @@ export type MasterTables = {
   audit_log: AuditLogTable
   clusters: ClustersTable
   databases: DatabasesTable
+  directory_rolls: DirectoryRollsTable
   erasures: ErasuresTable
   idempotency_keys: IdempotencyKeysTable
   identities: IdentitiesTable

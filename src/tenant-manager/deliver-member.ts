@@ -26,8 +26,78 @@ export const readMembers = async (
   return personIds.map((personId) => ({ personId, member: members.get(personId) }))
 }
 
+/** Everybody who is on the roll of the tenant: its members, and whom its own directory takes for members. */
+export const readRoll = async (db: MasterDb, client: pg.Client, tenantId: string): Promise<string[]> => {
+  const here = await db
+    .selectFrom('memberships')
+    .select('person_id')
+    .where('tenant_id', '=', tenantId)
+    .execute()
+  const there = await client.query<{ person_id: string }>(
+    `select person_id from users where kind in ('member', 'system') and status <> 'removed'`,
+  )
+  return [...new Set([...here, ...there.rows].map((row) => row.person_id))]
+}
+
+/** Whoever is no member any more stays, because rows name them, but has no role in a workspace left. */
+const markRemoved = async (client: pg.Client, personId: string): Promise<void> => {
+  await client.query(
+    `update users set status = 'removed', updated_at = clock_timestamp()
+      where person_id = $1 and kind in ('member', 'system') and status <> 'removed'`,
+    [personId],
+  )
+  await client.query(
+    `delete from workspace_members using users
+      where users.id = user_id and users.person_id = $1 and users.status = 'removed'`,
+    [personId],
+  )
+}
+
+/** An address has one owner here as in the master: whoever had it before with another account has it no more. */
+const freeAddress = (client: pg.Client, personId: string, email: string): Promise<unknown> =>
+  client.query(
+    `update users set email = null, updated_at = clock_timestamp() where lower(email) = lower($2) and person_id <> $1`,
+    [personId, email],
+  )
+
+/** Somebody who was added here by their address before they had an account gets the account. */
+const link = (client: pg.Client, personId: string, email: string): Promise<unknown> =>
+  client.query(
+    `update users set person_id = $1, kind = 'member', updated_at = clock_timestamp()
+      where lower(email) = lower($2) and person_id is null
+        and not exists (select from users where person_id = $1)`,
+    [personId, email],
+  )
+
+/** Where it could not be linked, because the account has a row of its own by now, the added one gives the address away. */
+const giveAway = (client: pg.Client, email: string): Promise<unknown> =>
+  client.query(
+    `update users set email = null, updated_at = clock_timestamp() where lower(email) = lower($1) and person_id is null`,
+    [email],
+  )
+
 /**
  * Brings a person's row in the tenant's own directory to this state, in the caller's transaction on the tenant's database.
  * Called once or more for each change, never two at a time, and the last call has the newest state.
  */
-export const deliverMember = async (_client: pg.Client, _state: MemberState): Promise<void> => {}
+export const deliverMember = async (client: pg.Client, { personId, member }: MemberState): Promise<void> => {
+  if (member === undefined) return markRemoved(client, personId)
+  const isPerson = member.kind === 'person'
+  const email = isPerson ? member.email : null
+  if (email !== null) {
+    await freeAddress(client, personId, email)
+    await link(client, personId, email)
+    await giveAway(client, email)
+  }
+  const status = member.disabled_at === null ? member.status : 'inactive'
+  await client.query(
+    `insert into users (id, person_id, kind, status, email, first_name, last_name)
+     values ($1, $1, $2, $3, $4, $5, $6)
+     on conflict (person_id) do update
+       set (kind, status, email, first_name, last_name, updated_at)
+         = (excluded.kind, excluded.status, excluded.email, excluded.first_name, excluded.last_name, clock_timestamp())
+       where (users.kind, users.status, users.email, users.first_name, users.last_name) is distinct from
+         (excluded.kind, excluded.status, excluded.email, excluded.first_name, excluded.last_name)`,
+    [personId, isPerson ? 'member' : 'system', status, email, member.first_name, member.last_name],
+  )
+}

@@ -5,7 +5,7 @@ import type { MasterDb } from '../master/master.ts'
 import { getCluster } from './cluster.ts'
 import type { Context } from './context.ts'
 import { deliverEntry } from './deliver-entry.ts'
-import { deliverMember, readMembers } from './deliver-member.ts'
+import { deliverMember, readMembers, readRoll } from './deliver-member.ts'
 import { inTransaction, quoteName } from './provisioner.ts'
 
 /** Rows told in one transaction: a few tenths of a second. */
@@ -68,7 +68,9 @@ const tell = (db: MasterDb, client: pg.Client, tenantId: string, owner: string):
       const entry = byId.get(id)
       if (entry !== undefined) await deliverEntry(client, entry)
     }
-    for (const state of await readMembers(db, tenantId, refs('member'))) await deliverMember(client, state)
+    const onRoll = rows.some(({ kind }) => kind === 'roll') ? await readRoll(db, client, tenantId) : []
+    const people = [...new Set([...refs('member'), ...onRoll])]
+    for (const state of await readMembers(db, tenantId, people)) await deliverMember(client, state)
     return rows.map(({ id }) => id)
   })
 

@@ -4,6 +4,7 @@ import type { Logger } from '../kernel/log.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import type { Master, MasterDb, MasterTransaction } from '../master/master.ts'
 import { readMigrationSet } from '../migrator/migration-set.ts'
+import { askRolls } from './ask-rolls.ts'
 import { buildDatabase } from './build-database.ts'
 import { claimSpare, type Wanted } from './claim-spare.ts'
 import { type Cluster, getCluster, registerDefaultCluster } from './cluster.ts'
@@ -91,6 +92,8 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     schemaVersion: async () => (await context()).migrations.latest,
     /** Tells the tenant's database what waits for it in the master, each thing once however often it is called. */
     deliverOutbox: async (tenantId: string) => deliverOutbox(await context(), tenantId),
+    /** Has directories compared with the master that were not for a day. */
+    askRolls: async () => askRolls(await context()),
     /** How many open clusters there are; throws when one of them does not answer. */
     pingClusters: async () => pingClusters(await context()),
     /** For the summary at start: usable spares, and the version of the first cluster's server. */
