@@ -6,6 +6,7 @@ import { answers, IdParams } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
 import { tenantOf } from '../tenant-scope.ts'
+import { askingUser } from '../users/asking-user.ts'
 import type { JobTypes } from './job-type.ts'
 import { cancelJob, findJob, insertJob, type JobRow, listJobs, retryJob } from './queries.ts'
 import { EnqueueJobBody, JobSummary, JobsQuery, JobView, toJobSummary, toJobView } from './schemas.ts'
@@ -105,7 +106,7 @@ const enqueueRoute = (app: App, { jobTypes, wakeUps }: JobDeps): void => {
           runAt: later(runAt),
           workspaceId: rest.workspaceId ?? null,
           scheduleId: null,
-          createdBy: scope.personId,
+          createdBy: await askingUser(trx, scope),
         })
         if (put.inserted) await writeAudit(trx, scope, 'job.enqueued', { type: 'job', id: put.job.id })
         return put
