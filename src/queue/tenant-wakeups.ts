@@ -39,7 +39,7 @@ const keep = async (
 export type TenantWakeUps = {
   /** See `JobWakeUps` in the tenant room. */
   promise(tenantId: string): Promise<void>
-  later(tenantId: string, milliseconds: number): Promise<void>
+  later(tenantId: string, milliseconds: number, gridSeconds?: number): Promise<void>
   now(tenantId: string): Promise<void>
   soon(tenantId: string): void
   /** Puts the looks that are due in the queue, of active tenants only: the others' wait until they are active again. */
@@ -89,7 +89,7 @@ export const createTenantWakeUps = (db: QueryExecutorProvider, log: Logger): Ten
       promising.set(tenantId, made)
       await made
     },
-    later: (tenantId, milliseconds) => keep(db, tenantId, milliseconds / 1_000, 1),
+    later: (tenantId, milliseconds, grid = 1) => keep(db, tenantId, milliseconds / 1_000, grid),
     now,
     soon: (tenantId) => {
       const state = asked.get(tenantId)

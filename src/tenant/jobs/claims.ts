@@ -14,9 +14,6 @@ export type ClaimedJob = {
   created_by: string | null
 }
 
-/** Without a word from its worker for so long, a running job is taken from it. Heartbeats come every five seconds. */
-export const staleSeconds = 15
-
 /** Takes up to `limit` due jobs for this worker, in their order; those that another worker just takes are left to it. */
 export const claimJobs = async (db: Db, workerId: string, limit: number): Promise<ClaimedJob[]> => {
   const { rows } = await sql<ClaimedJob>`
@@ -41,11 +38,11 @@ export type RescuedJob = { id: string; status: 'queued' | 'failed' }
  * Takes back jobs whose workers have said nothing for too long: they are queued again, or have failed when this was their
  * last attempt, so that a job which kills its workers does not do so for ever.
  */
-export const rescueJobs = async (db: Db): Promise<RescuedJob[]> => {
+export const rescueJobs = async (db: Db, staleMs: number): Promise<RescuedJob[]> => {
   const { rows } = await sql<RescuedJob>`
     with stale as (
       select id from jobs
-       where status = 'running' and heartbeat_at < now() - make_interval(secs => ${staleSeconds})
+       where status = 'running' and heartbeat_at < now() - make_interval(secs => ${staleMs / 1_000}::float8)
        order by heartbeat_at limit 1000 for update skip locked
     )
     update jobs
@@ -87,10 +84,10 @@ const millisecondsUntil = (time: ReturnType<typeof sql>) =>
   sql<number | null>`(extract(epoch from ${time} - now()) * 1000)::float8`
 
 /** When this tenant's jobs want to be looked at next: one that waits, one whose worker may be lost, a schedule. */
-export const readOutlook = async (db: Db): Promise<Outlook> => {
+export const readOutlook = async (db: Db, staleMs: number): Promise<Outlook> => {
   const { rows } = await sql<Outlook>`
     select ${millisecondsUntil(sql`(select min(run_at) from jobs where status = 'queued')`)} as queued,
-           ${millisecondsUntil(sql`(select min(heartbeat_at) from jobs where status = 'running') + make_interval(secs => ${staleSeconds})`)} as stale,
+           ${millisecondsUntil(sql`(select min(heartbeat_at) from jobs where status = 'running') + make_interval(secs => ${staleMs / 1_000}::float8)`)} as stale,
            ${millisecondsUntil(sql`(select min(next_at) from job_schedules)`)} as scheduled`.execute(db)
   return rows[0] ?? { queued: null, stale: null, scheduled: null }
 }

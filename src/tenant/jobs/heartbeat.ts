@@ -3,9 +3,6 @@ import type { TenantDb } from '../tenant-scope.ts'
 import { beat, type ClaimedJob } from './claims.ts'
 import { JobError } from './job-type.ts'
 
-/** A third of the time after which a job is taken from its worker. */
-export const heartbeatMs = 5_000
-
 /** No try of a job may take longer. */
 const longestMs = 10 * 60_000
 
@@ -18,11 +15,11 @@ export type HeldJobs = {
   stop(): Promise<void>
 }
 
-/** Says every five seconds that these jobs are alive, and `onBeat` something more. `stop` waits for a word under way. */
+/** Says every `heartbeatMs` that these jobs are alive, and `onBeat` something more. `stop` waits for a word under way. */
 export const holdJobs = (
   db: TenantDb,
   jobs: readonly ClaimedJob[],
-  onBeat: () => Promise<void>,
+  { heartbeatMs, onBeat }: { heartbeatMs: number; onBeat: () => Promise<void> },
 ): HeldJobs => {
   const held = new Map(
     jobs.map((job) => [job.id, { job, controller: new AbortController(), since: Number.POSITIVE_INFINITY }]),

@@ -11,7 +11,7 @@ export type JobContext = Readonly<{
   jobId: string
   /** 1 for the first try. */
   attempt: number
-  /** Whom the job was put in by: a person or a system user of the tenant; null: a schedule. */
+  /** Who put it in, by their id in the tenant's directory; null: a schedule. */
   createdBy: string | null
   /** Aborted when the job was cancelled, took too long, or was given to another worker. Nothing can be written then. */
   signal: AbortSignal

@@ -15,12 +15,22 @@ const turnMs = 250
 const batchSize = 10
 /** Turns of one tenant at once in one process, so that a tenant whose jobs take long leaves room for others. */
 const turnsAtOnce = 3
-/** A running job that is stale sooner than a promised look may come is looked at by itself. */
-const soonStaleMs = 2_000
+/** Looks for what workers have lost stand on a grid, or a tenant whose jobs take long would be looked at all the time. */
+const lostGridSeconds = 3
 /** When the tenant's database could not be used. */
 const retryMs = 10_000
 /** Jobs that could not begin wait for so long. */
 const notBegunSeconds = 5
+
+/** How a lost worker is noticed. */
+export type Patience = Readonly<{
+  /** How often a worker says that it still runs a job. */
+  heartbeatMs: number
+  /** Without a word for so long, a job is taken from its worker. Three words may be lost. */
+  staleMs: number
+}>
+
+const usualPatience: Patience = { heartbeatMs: 5_000, staleMs: 15_000 }
 
 export type JobRunnerDeps = Readonly<{
   /** Which worker claims. */
@@ -29,6 +39,7 @@ export type JobRunnerDeps = Readonly<{
   jobTypes: JobTypes
   wakeUps: JobWakeUps
   log: Logger
+  patience?: Patience
 }>
 
 export type JobRunner = {
@@ -39,9 +50,9 @@ export type JobRunner = {
   look(tenantId: string): Promise<void>
 }
 
-const rescue = async (db: TenantDb, tenantId: string, log: Logger): Promise<void> => {
+const rescue = async (db: TenantDb, tenantId: string, log: Logger, staleMs: number): Promise<void> => {
   const rescued = await db.transaction().execute(async (trx) => {
-    const jobs = await rescueJobs(trx)
+    const jobs = await rescueJobs(trx, staleMs)
     for (const { id, status } of jobs) {
       if (status === 'failed') await writeSystemAudit(trx, 'job.failed', { type: 'job', id })
     }
@@ -55,12 +66,13 @@ const isDue = (milliseconds: number | null): boolean => milliseconds !== null &&
 
 /** Runs these jobs one after another until the turn is over, and puts the rest back. */
 const runBatch = async (
-  deps: JobRunnerDeps,
+  deps: Required<JobRunnerDeps>,
   { tenantId, db, until }: { tenantId: string; db: TenantDb; until: number },
   jobs: readonly ClaimedJob[],
 ): Promise<void> => {
   const left = [...jobs]
-  const held = holdJobs(db, jobs, () => deps.wakeUps.promise(tenantId))
+  const { heartbeatMs } = deps.patience
+  const held = holdJobs(db, jobs, { heartbeatMs, onBeat: () => deps.wakeUps.promise(tenantId) })
   const putBack = async (delaySeconds: number): Promise<void> => {
     const rest = left.splice(0)
     await giveBack(db, rest, delaySeconds)
@@ -97,21 +109,22 @@ const runBatch = async (
 
 /** One turn. Answers when there will be something to do. */
 const takeTurn = async (
-  deps: JobRunnerDeps,
+  deps: Required<JobRunnerDeps>,
   tenantId: string,
   db: TenantDb,
   onMore: () => void,
 ): Promise<Outlook> => {
   const until = performance.now() + turnMs
-  const outlook = await readOutlook(db)
-  if (isDue(outlook.stale)) await rescue(db, tenantId, deps.log)
+  const { staleMs } = deps.patience
+  const outlook = await readOutlook(db, staleMs)
+  if (isDue(outlook.stale)) await rescue(db, tenantId, deps.log, staleMs)
   while (performance.now() < until) {
     const jobs = await claimJobs(db, deps.workerId, batchSize)
     if (jobs.length === batchSize) onMore()
     if (jobs.length > 0) await runBatch(deps, { tenantId, db, until }, jobs)
     if (jobs.length < batchSize) break
   }
-  return readOutlook(db)
+  return readOutlook(db, staleMs)
 }
 
 const soonest = (...times: (number | null)[]): number | undefined => {
@@ -120,7 +133,8 @@ const soonest = (...times: (number | null)[]): number | undefined => {
 }
 
 /** Runs tenants' jobs in this process. */
-export const createJobRunner = (deps: JobRunnerDeps): JobRunner => {
+export const createJobRunner = (given: JobRunnerDeps): JobRunner => {
+  const deps = { patience: usualPatience, ...given }
   const { use, wakeUps, log } = deps
   const turns = new Map<string, { running: number; again: boolean }>()
 
@@ -130,10 +144,12 @@ export const createJobRunner = (deps: JobRunnerDeps): JobRunner => {
     const onMore = (): void => {
       if (running() < turnsAtOnce) wakeUps.soon(tenantId)
     }
+    let lost: number | null = null
     const next = await use(tenantId, (db) => takeTurn(deps, tenantId, db, onMore)).then(
-      ({ queued, stale, scheduled }) =>
-        // Whoever runs a job promises a look for the time after its next missing heartbeat.
-        soonest(queued, scheduled, stale !== null && stale < soonStaleMs ? stale : null),
+      ({ queued, stale, scheduled }) => {
+        lost = stale
+        return soonest(queued, scheduled)
+      },
       (error: unknown) => {
         if (isAppError(error, 'not_found')) return undefined
         const cause = error instanceof NotBegun ? error.cause : error
@@ -141,6 +157,8 @@ export const createJobRunner = (deps: JobRunnerDeps): JobRunner => {
         return retryMs
       },
     )
+    // One look for all that run just now, however many looks see them run.
+    if (lost !== null) await wakeUps.later(tenantId, Math.max(0, lost), lostGridSeconds)
     if (next === 0) await wakeUps.now(tenantId)
     else if (next !== undefined) await wakeUps.later(tenantId, next)
   }

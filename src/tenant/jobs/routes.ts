@@ -8,6 +8,7 @@ import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
 import { assertPlanLimit } from '../plan-limits.ts'
 import { tenantOf } from '../tenant-scope.ts'
+import { askingUser } from '../users/asking-user.ts'
 import type { JobTypes } from './job-type.ts'
 import { cancelJob, findJob, insertJob, type JobRow, listJobs, retryJob } from './queries.ts'
 import { EnqueueJobBody, JobSummary, JobsQuery, JobView, toJobSummary, toJobView } from './schemas.ts'
@@ -107,7 +108,7 @@ const enqueueRoute = (app: App, { jobTypes, wakeUps }: JobDeps): void => {
           runAt: later(runAt),
           workspaceId: rest.workspaceId ?? null,
           scheduleId: null,
-          createdBy: scope.personId,
+          createdBy: await askingUser(trx, scope),
         })
         if (!put.inserted) return put
         await assertPlanLimit(trx, tenantPlanOf(request), 'jobsPerDay', 'added')

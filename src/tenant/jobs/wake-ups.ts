@@ -12,8 +12,8 @@ export type JobWakeUps = {
    * of this process. Throws when that can't be promised.
    */
   promise(tenantId: string): Promise<void>
-  /** A look after so many milliseconds, a second more or less, whatever becomes of this process. */
-  later(tenantId: string, milliseconds: number): Promise<void>
+  /** A look after so many milliseconds and at most a step of the grid (1 s) more, whatever becomes of this process. */
+  later(tenantId: string, milliseconds: number, gridSeconds?: number): Promise<void>
   /** A look as soon as it is the tenant's turn. */
   now(tenantId: string): Promise<void>
   /** The same for those who do not wait for it and have a promise if it fails. */
