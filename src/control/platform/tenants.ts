@@ -1,13 +1,16 @@
 import { Type } from 'typebox'
 import { platformRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
+import { createdHeaders, createOnce, IdempotencyHeaders, keyedRequest } from '../../http/idempotency.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, Line } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { checkSlug } from '../../kernel/slug.ts'
+import type { MasterTransaction } from '../../master/master.ts'
 import { normalizeEmail } from '../../master/people.ts'
 import { findTenant, type ListedTenant, listErasures, lockTenant } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
+import { masterKeys } from '../idempotency-keys.ts'
 import { createInvitation } from '../invitations/flows.ts'
 import { invitationsToOne, limitSubject } from '../limits.ts'
 import { findRoleId } from '../members/queries.ts'
@@ -39,6 +42,7 @@ const find = async (deps: Pick<ControlDeps, 'db'>, idOrSlug: string): Promise<Li
 }
 
 const createRoute = (app: App, deps: ControlDeps): void => {
+  const keys = masterKeys(deps)
   app.post(
     base,
     {
@@ -47,6 +51,7 @@ const createRoute = (app: App, deps: ControlDeps): void => {
         tags,
         summary: 'Create a tenant for somebody else',
         description: 'Its first Admin is invited by mail, and nobody is a member until they accept.',
+        headers: IdempotencyHeaders,
         body: ManagedTenantBody,
         response: answers({ 201: PlatformTenantView, 202: PlatformTenantView }),
       },
@@ -55,17 +60,25 @@ const createRoute = (app: App, deps: ControlDeps): void => {
       const { name, slug, plan, region, tier = 'shared' } = request.body
       const by = byOf(request)
       const email = normalizeEmail(request.body.adminEmail)
-      await limitSubject(deps.limits, invitationsToOne, email)
-      const { id, status } = await deps.db.transaction().execute(async (trx) => {
+      const create = async (trx: MasterTransaction) => {
         const wanted = { name, slug, plan, region, tier, firstAdmin: undefined, by }
         const tenant = await createOnPlan(deps.manager, trx, 'platform', wanted)
         const roleId = await findRoleId(trx, tenant.id, 'Admin')
         const giver = { personId: by.actor.id, byPlatform: true }
         await createInvitation(trx, deps, { tenant, email, roleId, giver }, by)
-        return tenant
+        return {
+          status: tenant.status === 'active' ? (201 as const) : (202 as const),
+          location: `${base}/${tenant.id}`,
+          body: toPlatformTenantView(await find({ db: trx }, tenant.id)),
+        }
+      }
+      const created = await createOnce(keys, keyedRequest(request, null), {
+        before: () => limitSubject(deps.limits, invitationsToOne, email),
+        create: (db) =>
+          db.isTransaction ? create(db as MasterTransaction) : db.transaction().execute(create),
       })
-      reply.code(status === 'active' ? 201 : 202).header('location', `${base}/${id}`)
-      return toPlatformTenantView(await find(deps, id))
+      reply.code(created.answer.status).headers(createdHeaders(created))
+      return created.answer.body
     },
   )
 }

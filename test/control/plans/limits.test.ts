@@ -87,6 +87,7 @@ t.test('a seat more than the plan has is given in no way', async (t) => {
   t.match(await patch('active'), full('seats', 2), 'made active again')
   t.equal((await call('DELETE', `/api/members/${asked.personId}`, { token: admin.token })).status, 204)
   t.equal((await patch('active')).status, 200)
+  await patchPlan(admin.plan, { limits: { seats: 1 } })
   t.equal((await patch('active')).status, 200, 'who has a seat keeps it')
 })
 
@@ -209,6 +210,12 @@ t.test(
     t.match((await call('GET', '/api/tenant/usage', { token: admin.token })).body, {
       usage: { jobsPerDay: { used: 3, limit: 3, period: 'day' } },
     })
+    await patchPlan(admin.plan, { limits: { jobsPerDay: 1 } })
+    t.equal((await put(0)).status, 200, 'also where there are too many already')
+    // Again, with connections that are open by now.
+    await patchPlan(admin.plan, { limits: { jobsPerDay: 5 } })
+    const more = await Promise.all(Array.from({ length: 16 }, (_, n) => put(n + 20)))
+    t.strictSame(tally(more), { done: 2, plan_limit_reached: 14 })
     // Those of yesterday count no more.
     await freehold.asSuperuser(
       admin.tenantId,
