@@ -194,7 +194,7 @@ t.test('a job that kills its workers fails after its last attempt', async (t) =>
   }
   await lose(2)
   t.match(await see(tenantId, id), { status: 'failed', effects: 0, audited: 'job.failed', error: /was lost/ })
-  await asSuperuser(tenantId, 'update jobs set finished_at = null, error = null; delete from audit_log')
+  await asSuperuser(tenantId, 'update jobs set finished_at = null, error = null')
   await lose(1)
   t.match(await see(tenantId, id), { status: 'succeeded', attempts: 2, effects: 1 })
 })
