@@ -45,6 +45,7 @@ import type { Service } from './service.ts'
 import { auditRoutes } from './tenant/audit/routes.ts'
 import { jobRoutes } from './tenant/jobs/routes.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
+import { scheduleRoutes } from './tenant/schedules/routes.ts'
 import { readSettings, writeSettings } from './tenant/settings/queries.ts'
 import type { TenantDb } from './tenant/tenant-scope.ts'
 import { readCounts } from './tenant/usage/queries.ts'
@@ -157,6 +158,7 @@ export const buildApp = async (
   projectRoutes(app)
   jobRoutes(app, service)
   auditRoutes(app)
+  scheduleRoutes(app, service)
   tenantSystemUserRoutes(app, control)
   // Platform
   platformRoutes(app, control)

@@ -1,6 +1,7 @@
 import { isAppError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { writeSystemAudit } from '../audit-log.ts'
+import { putDueSchedulesIn } from '../schedules/due.ts'
 import type { TenantDb } from '../tenant-scope.ts'
 import { type ClaimedJob, claimJobs, giveBack, type Outlook, readOutlook, rescueJobs } from './claims.ts'
 import { NotBegun, withoutWords } from './failures.ts'
@@ -118,6 +119,7 @@ const takeTurn = async (
   const { staleMs } = deps.patience
   const outlook = await readOutlook(db, staleMs)
   if (isDue(outlook.stale)) await rescue(db, tenantId, deps.log, staleMs)
+  if (isDue(outlook.scheduled)) await putDueSchedulesIn(db)
   while (performance.now() < until) {
     const jobs = await claimJobs(db, deps.workerId, batchSize)
     if (jobs.length === batchSize) onMore()

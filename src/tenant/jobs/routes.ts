@@ -9,10 +9,10 @@ import { writeAudit } from '../audit-log.ts'
 import { assertPlanLimit } from '../plan-limits.ts'
 import { tenantOf } from '../tenant-scope.ts'
 import { askingUser } from '../users/asking-user.ts'
+import { checkPayload } from './check-payload.ts'
 import type { JobTypes } from './job-type.ts'
 import { cancelJob, findJob, insertJob, type JobRow, listJobs, retryJob } from './queries.ts'
 import { EnqueueJobBody, JobSummary, JobsQuery, JobView, toJobSummary, toJobView } from './schemas.ts'
-import { whyNotStorable } from './storable.ts'
 import { type JobWakeUps, transactionWithJobs } from './wake-ups.ts'
 
 const tags = ['Jobs']
@@ -31,21 +31,6 @@ const later = (runAt: string | undefined): Date | undefined => {
 const found = <T>(job: T | undefined): T => {
   if (job === undefined) throw new AppError('not_found', 'There is no job with this id in this tenant.')
   return job
-}
-
-/** Throws `validation_failed` unless there is such a type and it takes this payload. */
-export const checkPayload = (types: JobTypes, name: string, payload: unknown): void => {
-  const type = types.get(name)
-  if (type === undefined) {
-    throw new AppError('validation_failed', `There is no job type ${name}.`, {
-      errors: [{ path: '/type', message: `is none of ${[...types.keys()].join(', ')}` }],
-    })
-  }
-  const reason = whyNotStorable(payload)
-  const errors = reason === undefined ? type.check(payload) : [{ path: '/payload', message: reason }]
-  const first = errors[0]
-  if (first === undefined) return
-  throw new AppError('validation_failed', `body${first.path} ${first.message}.`, { errors })
 }
 
 const readRoutes = (app: App): void => {

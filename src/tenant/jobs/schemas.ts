@@ -11,7 +11,7 @@ const Status = Type.Union([
   Type.Literal('cancelled'),
 ])
 
-const typeName = Type.String({ minLength: 1, maxLength: 100, pattern: '^[a-z0-9][a-z0-9._-]*$' })
+export const typeName = Type.String({ minLength: 1, maxLength: 100, pattern: '^[a-z0-9][a-z0-9._-]*$' })
 const priority = Type.Integer({ minimum: -100, maximum: 100, description: 'Higher goes first; 0 by default' })
 
 /** Keys that begin like this are the schedules' own. */

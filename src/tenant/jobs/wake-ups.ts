@@ -27,7 +27,7 @@ export type JobWakeUps = {
 const transactionMs = 8_000
 
 /** So that the transaction can't commit when the promised look is over. Servers before 17 bound each statement and pause. */
-const limitTransaction = async (trx: Transaction<TenantTables>): Promise<void> => {
+export const limitTransaction = async (trx: Transaction<TenantTables>): Promise<void> => {
   const limit = String(transactionMs)
   const part = String(transactionMs / 4)
   await sql`

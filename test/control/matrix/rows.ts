@@ -34,6 +34,7 @@ export type Aim =
   | 'workspaceMember'
   | 'project'
   | 'job'
+  | 'schedule'
   | 'member'
   | 'invitation'
   | 'role'
@@ -166,6 +167,12 @@ export const rows: readonly Row[] = [
   row('POST /api/jobs/:id/retry', 'tenant-api:job:run', 202, { of: ['job'] }),
   row('GET /api/audit', 'tenant-api:audit:read', 200),
   row('GET /api/audit/export', 'tenant-api:audit:export', 200),
+
+  row('GET /api/schedules', 'tenant-api:job:read', 200),
+  row('POST /api/schedules', 'tenant-api:job:run', 201, { body: { name, type: 'noop', cron: '0 6 * * *' } }),
+  row('GET /api/schedules/:id', 'tenant-api:job:read', 200, { of: ['schedule'] }),
+  row('PATCH /api/schedules/:id', 'tenant-api:job:run', 200, { of: ['schedule'], body: { name } }),
+  row('DELETE /api/schedules/:id', 'tenant-api:job:run', 'not_found', { of: ['schedule'] }),
 
   row('GET /api/members', 'tenant-api:member:read', 200),
   row('POST /api/members', 'tenant-api:member:create', 'not_found', { body: { email, role: 'Basic' } }),

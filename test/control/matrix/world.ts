@@ -46,6 +46,7 @@ export const openWorld = ({ call, service }: Freehold) => {
     workspaceMember: newUser,
     project: (admin) => create(admin, '/api/projects', { name: fresh() }),
     job: (admin) => create(admin, '/api/jobs', { type: 'noop', idempotencyKey: fresh() }),
+    schedule: (admin) => create(admin, '/api/schedules', { name: fresh(), type: 'noop', cron: '0 6 * * *' }),
     member: async ({ tenantId }) => {
       const { id } = await person()
       const role = await db

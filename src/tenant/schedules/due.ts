@@ -1,0 +1,70 @@
+import { sql, type Transaction } from 'kysely'
+import { sha256 } from '../../kernel/crypto.ts'
+import { writeSystemAudit } from '../audit-log.ts'
+import { insertJob } from '../jobs/queries.ts'
+import { scheduleKeyPrefix } from '../jobs/schemas.ts'
+import type { TenantTables } from '../tables.ts'
+import type { TenantDb } from '../tenant-scope.ts'
+import { type CronTime, nextTime } from './cron.ts'
+
+type Trx = Transaction<TenantTables>
+
+/** So many at a look; the next look takes the others. */
+const atOnce = 50
+/** As for jobs that people put in. */
+const maxAttempts = 5
+
+/** Null where there is no next time, also for an expression that this release does not read any more. */
+export const nextTimeOrNull = (time: CronTime, after: Date): Date | null => {
+  try {
+    return nextTime(time, after) ?? null
+  } catch {
+    return null
+  }
+}
+
+const dueSchedules = (trx: Trx) =>
+  trx
+    .selectFrom('job_schedules')
+    .select([
+      'id',
+      'type',
+      'payload',
+      'cron',
+      'time_zone',
+      'next_at',
+      'created_by',
+      sql<Date>`now()`.as('now'),
+    ])
+    .where('next_at', '<=', sql<Date>`now()`)
+    .orderBy('next_at')
+    .limit(atOnce)
+    .forUpdate()
+    .skipLocked()
+    .execute()
+
+/**
+ * Puts in a job for each schedule whose time has come, and sets its next time, in one transaction: each time has one job.
+ * Times that were missed because nobody looked have one job together.
+ */
+export const putDueSchedulesIn = (db: TenantDb): Promise<void> =>
+  db.transaction().execute(async (trx) => {
+    for (const { id, type, payload, cron, time_zone, next_at, created_by, now } of await dueSchedules(trx)) {
+      if (next_at === null) continue
+      const key = `${scheduleKeyPrefix}${id}:${next_at.toISOString()}`
+      const { job, inserted } = await insertJob(trx, {
+        ...{ type, payload, maxAttempts, priority: 0, runAt: undefined, workspaceId: null, scheduleId: id },
+        ...{ idempotencyKey: key, bodyHash: sha256(key), createdBy: created_by },
+      })
+      if (inserted) await writeSystemAudit(trx, 'job.enqueued', { type: 'job', id: job.id })
+      await trx
+        .updateTable('job_schedules')
+        .set({
+          next_at: nextTimeOrNull({ cron, timeZone: time_zone }, now),
+          last_at: next_at,
+          last_job_id: job.id,
+        })
+        .where('id', '=', id)
+        .execute()
+    }
+  })
