@@ -1,3 +1,4 @@
+import { addAuditVerify } from './commands/audit/verify.ts'
 import { addDoctor } from './commands/doctor/doctor.ts'
 import { addKeysRotate } from './commands/keys/rotate.ts'
 import { addMasterMigrate } from './commands/master/migrate.ts'
@@ -23,6 +24,9 @@ addSystemUserRotate(systemUser)
 
 const keys = noun(program, 'keys', 'The keys that sign access tokens, and the one that seals secrets')
 addKeysRotate(keys)
+
+const audit = noun(program, 'audit', "Tenants' audit logs")
+addAuditVerify(audit)
 
 const master = noun(program, 'master', 'The control database')
 addMasterMigrate(master)

@@ -19,6 +19,7 @@ import { statsRoute } from './control/platform/stats.ts'
 import { platformTenantRoutes } from './control/platform/tenants.ts'
 import { platformUserRoutes } from './control/platform/users.ts'
 import { accessRoutes } from './control/roles/routes.ts'
+import { auditKeysRoute } from './control/status/audit-keys.ts'
 import { type ReadyPart, statusRoutes } from './control/status/routes.ts'
 import { systemUserRoutes } from './control/system-users/routes.ts'
 import { tenantSystemUserRoutes } from './control/system-users/tenant-routes.ts'
@@ -40,9 +41,11 @@ import { collectRouterMetrics } from './http/router-metrics.ts'
 import { securityHeaders } from './http/security-headers.ts'
 import { createServer } from './http/server.ts'
 import { isAppError } from './kernel/errors.ts'
+import { anchorOf, findCheckpoint } from './master/audit-checkpoints.ts'
+import { auditJwks } from './master/audit-keys.ts'
 import { createProvider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
-import { auditRoutes } from './tenant/audit/routes.ts'
+import { type AuditDeps, auditRoutes } from './tenant/audit/routes.ts'
 import { jobRoutes } from './tenant/jobs/routes.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
 import { scheduleRoutes } from './tenant/schedules/routes.ts'
@@ -67,6 +70,20 @@ const tenantReader =
       if (isAppError(error)) service.log.warn({ tenantId, code: error.code }, message)
       else service.log.error({ tenantId, err: error }, message)
       return undefined
+    }
+  }
+
+/** What the master keeps of a tenant's audit log: how far it is sealed. */
+const sealFinder =
+  ({ master }: Service): AuditDeps['findSeal'] =>
+  async (tenantId) => {
+    const row = await findCheckpoint(master.db, tenantId)
+    return {
+      anchor: anchorOf(row),
+      checkpoint: row && {
+        ...{ tenantId, position: Number(row.position), hash: row.hash, at: row.updated_at.toISOString() },
+        ...{ checkpoint: row.checkpoint, prunedTo: Number(row.pruned_position), pruned: row.pruned },
+      },
     }
   }
 
@@ -136,6 +153,7 @@ export const buildApp = async (
   }
   // Public
   statusRoutes(app, { version, checkReady, metrics, metricsToken: config.metricsToken, keys })
+  auditKeysRoute(app, () => auditJwks(service.master.db))
   documentationRoutes(app)
   // Account
   authRoutes(app, control)
@@ -159,6 +177,7 @@ export const buildApp = async (
   jobRoutes(app, service)
   auditRoutes(app)
   scheduleRoutes(app, service)
+  auditRoutes(app, { findSeal: sealFinder(service) })
   tenantSystemUserRoutes(app, control)
   // Platform
   platformRoutes(app, control)

@@ -41,6 +41,9 @@ const tenantsAtOnce = 10
 /** Milliseconds between looks for tenants whose time has come. */
 const wakeUpInterval = 1_000
 
+/** Milliseconds between looks for audit logs that are to be sealed. */
+const sealInterval = 1_000
+
 /** Longest time until another worker takes over the jobs of a killed one; by itself graphile-worker waits four hours. */
 const defaultLivenessInterval = 10_000
 
@@ -194,9 +197,11 @@ export const startWorker = async (deps: WorkerDeps): Promise<Worker> => {
     deps.log,
     'the look for killed workers',
   )
+  const stopSealing = every(sealInterval, deps.manager.sealAuditLogs, deps.log, 'the sealing of audit logs')
   let tenantJobs: Part | undefined
   const stop = async (): Promise<void> => {
-    await Promise.all([tasks.stop(), tenantJobs?.stop(), stopWatching()])
+    await Promise.all([tasks.stop(), tenantJobs?.stop(), stopWatching(), stopSealing()])
+    await deps.manager.stopSealing()
   }
   let stopping: Promise<void> | undefined
   const worker: Worker = {

@@ -1,13 +1,11 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { sql } from 'kysely'
 import { type Clock, systemClock } from '../kernel/clock.ts'
-import { type SecretBox, sha256 } from '../kernel/crypto.ts'
+import type { SecretBox } from '../kernel/crypto.ts'
+import { type PublicJwk, rawPublic, thumbprint, toJwk } from '../kernel/jws.ts'
 import { type MasterAuditEntry, writeMasterAudit } from '../master/audit-log.ts'
 import type { MasterDb, MasterTransaction } from '../master/master.ts'
 import { sealedFor } from '../master/secrets.ts'
-
-/** A public key as it is published (RFC 8037). */
-export type PublicJwk = { kty: 'OKP'; crv: 'Ed25519'; x: string; kid: string; use: 'sig'; alg: 'EdDSA' }
 
 export type SigningKey = { kid: string; privatePem: string }
 
@@ -28,16 +26,6 @@ export type SigningKeys = {
   generation(): number
   /** Reads them again, after a change in the master. */
   reload(): Promise<void>
-}
-
-/** RFC 7638: the SHA-256 of the key's required members in alphabetical order. */
-const thumbprint = (x: string): string =>
-  sha256(`{"crv":"Ed25519","kty":"OKP","x":"${x}"}`).toString('base64url')
-
-const rawPublic = (key: KeyObject): string => {
-  const { x } = key.export({ format: 'jwk' })
-  if (x === undefined) throw new Error('not an Ed25519 key')
-  return x
 }
 
 const pem = (key: KeyObject): string =>
@@ -133,15 +121,6 @@ export const keepSigningKeys = (db: MasterDb, box: SecretBox): Promise<void> =>
       .where('retired_at', '<', sql<Date>`now() - make_interval(hours => ${verifiesHours})`)
       .execute()
   })
-
-const toJwk = (id: string, publicPem: string): PublicJwk => ({
-  kty: 'OKP',
-  crv: 'Ed25519',
-  x: rawPublic(createPublicKey(publicPem)),
-  kid: id,
-  use: 'sig',
-  alg: 'EdDSA',
-})
 
 /** All keys as they are in the master, the one that signs last first. */
 const readKeys = async (db: MasterDb, box: SecretBox) => {

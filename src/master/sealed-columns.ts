@@ -29,6 +29,7 @@ const columnOf = (
  */
 export const sealedColumns: readonly SealedColumn[] = [
   columnOf('signing_keys', 'private_key', ({ id }) => sealedFor.signingKey(id), { idType: 'text' }),
+  columnOf('audit_keys', 'private_key', ({ id }) => sealedFor.auditKey(id), { idType: 'text' }),
   columnOf('clusters', 'provisioner', ({ id }) => sealedFor.provisioner(id)),
   columnOf('databases', 'secret', (row) => sealedFor.databaseSecret(row as DatabaseRow), {
     more: ['cluster_id', 'name', 'credential_version'],

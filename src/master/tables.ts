@@ -1,6 +1,25 @@
 // Written by `npm run types` from the migrated database; a test compares the two. Do not edit.
 import type { Generated } from 'kysely'
 
+export type AuditCheckpointsTable = {
+  tenant_id: string
+  position: string
+  hash: string
+  checkpoint: string
+  pruned_position: Generated<string>
+  pruned_hash: string | null
+  pruned: string | null
+  broken_at: Date | null
+  updated_at: Generated<Date>
+}
+
+export type AuditKeysTable = {
+  id: string
+  public_key: string
+  private_key: Buffer
+  created_at: Generated<Date>
+}
+
 export type AuditLogTable = {
   id: string
   at: Generated<Date>
@@ -388,6 +407,8 @@ export type TenantsTable = {
 }
 
 export type MasterTables = {
+  audit_checkpoints: AuditCheckpointsTable
+  audit_keys: AuditKeysTable
   audit_log: AuditLogTable
   clusters: ClustersTable
   databases: DatabasesTable

@@ -9,6 +9,7 @@ export const findInMaster = (master: MasterSnapshot, schemaVersion: string): Fin
     ...master.databases.flatMap((database) => findInRow(database, schemaVersion)),
     ...master.tenants.flatMap(findInTenant),
     ...master.untold.map(notTold),
+    ...master.changedLogs.map(changedLog),
     ...master.operations
       .filter((operation) => isStalled(operation, databases, pending))
       .map((operation) => stalled(operation, databases)),
@@ -83,6 +84,15 @@ const findInTenant = ({ id, slug, status, queued }: KnownTenant): Finding[] => {
     },
   ]
 }
+
+const changedLog = ({ id, slug }: MasterSnapshot['changedLogs'][number]): Finding => ({
+  kind: 'audit_log_changed',
+  severity: 'problem',
+  subject: slug,
+  message: `the audit log of tenant ${slug} is not the one whose head was signed, so it is not sealed any further; freehold audit verify ${slug} says where, and an operator must decide`,
+  repairable: false,
+  target: { tenantId: id },
+})
 
 const notTold = ({ id, slug }: MasterSnapshot['untold'][number]): Finding => ({
   kind: 'tenant_not_told',

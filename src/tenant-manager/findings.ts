@@ -17,6 +17,7 @@ export type FindingKind =
   | 'deed_to_wrong_database'
   | 'tenant_pending'
   | 'tenant_not_told'
+  | 'audit_log_changed'
   | 'old_schema'
   | 'stalled_operation'
   | 'too_few_spares'

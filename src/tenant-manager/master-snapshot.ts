@@ -43,10 +43,20 @@ export type MasterSnapshot = {
   operations: RunningOperation[]
   /** Tenants whose databases are to be told something, without a job that would do it. */
   untold: { id: string; slug: string }[]
+  /** Tenants whose audit log is not the one whose head was signed. */
+  changedLogs: { id: string; slug: string }[]
 }
 
 /** Minutes after which what waits in an outbox without a job was forgotten. */
 const toldWithin = 5
+
+const findChangedLogs = ({ master: { db } }: Context): Promise<MasterSnapshot['changedLogs']> =>
+  db
+    .selectFrom('audit_checkpoints')
+    .innerJoin('tenants', 'tenants.id', 'audit_checkpoints.tenant_id')
+    .select(['tenants.id', 'tenants.slug'])
+    .where('audit_checkpoints.broken_at', 'is not', null)
+    .execute()
 
 const findUntold = async ({ master: { db }, migrations }: Context): Promise<MasterSnapshot['untold']> => {
   const waiting = await db
@@ -133,5 +143,6 @@ export const readMaster = async (context: Context): Promise<MasterSnapshot> => {
       live: locksOf(row).some((name) => held.has(name)),
     })),
     untold: await findUntold(context),
+    changedLogs: await findChangedLogs(context),
   }
 }

@@ -5,6 +5,7 @@ import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import type { Master, MasterDb, MasterTransaction } from '../master/master.ts'
 import { readMigrationSet } from '../migrator/migration-set.ts'
 import { askRolls } from './ask-rolls.ts'
+import { type AuditSealer, createAuditSealer, sealTenant } from './audit-sealer.ts'
 import { buildDatabase } from './build-database.ts'
 import { claimSpare, type Wanted } from './claim-spare.ts'
 import { type Cluster, getCluster, registerDefaultCluster } from './cluster.ts'
@@ -23,6 +24,7 @@ import { purgeTenants } from './purge-tenants.ts'
 import { repair } from './reconcile.ts'
 import { refillSpares } from './refill-spares.ts'
 import { secureCluster } from './secure-cluster.ts'
+import { verifyAudit } from './verify-audit.ts'
 
 export type TenantManagerOptions = {
   master: Master
@@ -60,6 +62,7 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     opening ??= open()
     return opening
   }
+  let sealer: AuditSealer | undefined
   return {
     locks,
     /** Enters the server beside the master as cluster `default` and makes it fit for tenants; OperatorError says what is missing. */
@@ -94,6 +97,16 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     deliverOutbox: async (tenantId: string) => deliverOutbox(await context(), tenantId),
     /** Has directories compared with the master that were not for a day. */
     askRolls: async () => askRolls(await context()),
+    /** Seals what is new in the audit logs of tenants, unless another node does. */
+    sealAuditLogs: async () => {
+      sealer ??= createAuditSealer(await context())
+      await sealer.pass()
+    },
+    /** Seals one tenant's audit log now. */
+    sealAudit: async (tenantId: string) => sealTenant(await context(), tenantId),
+    /** Leaves the sealing to another node. */
+    stopSealing: async () => sealer?.release(),
+    verifyAudit: async (tenantId: string) => verifyAudit(await context(), tenantId),
     /** How many open clusters there are; throws when one of them does not answer. */
     pingClusters: async () => pingClusters(await context()),
     /** For the summary at start: usable spares, and the version of the first cluster's server. */

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { createSecretBox, type KeyRing, masterKeyId } from '../../src/kernel/crypto.ts'
 import { newId } from '../../src/kernel/ids.ts'
 import { createLogger } from '../../src/kernel/log.ts'
+import { loadAuditKey } from '../../src/master/audit-keys.ts'
 import { openInstallation, readKeyState, writeKeyState } from '../../src/master/installation.ts'
 import { nodeSays } from '../../src/master/live-names.ts'
 import { openMaster } from '../../src/master/master.ts'
@@ -105,6 +106,7 @@ t.test('beside nodes that run', async (t) => {
       const payload = await db
         .transaction()
         .execute((trx) => keepSealed(trx, node.service.box, { of: 'a job' }))
+      await loadAuditKey(db, node.service.box)
       let working = true
       const work = async (at: Freehold): Promise<number> => {
         let rounds = 0

@@ -1,15 +1,26 @@
 import { Readable } from 'node:stream'
-import { Type } from 'typebox'
+import { CompiledQuery } from 'kysely'
+import { type Static, Type } from 'typebox'
 import { tenantRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
 import { Page, readCursor, toPage } from '../../http/paging.ts'
 import { answers } from '../../http/schemas.ts'
+import { type Anchor, type Ask, verifyChain } from '../../kernel/audit-chain.ts'
+import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
 import { tenantOf } from '../tenant-scope.ts'
 import { listEntries, streamEntries } from './queries.ts'
-import { AuditEntryView, AuditFilters, AuditQuery } from './schemas.ts'
+import { AuditEntryView, AuditFilters, AuditQuery, CheckpointView, VerifiedView } from './schemas.ts'
 
 const tags = ['Audit']
+
+/** What is known of a tenant's chain outside of its database. */
+export type AuditDeps = {
+  findSeal: (tenantId: string) => Promise<{
+    anchor: Anchor
+    checkpoint: Static<typeof CheckpointView> | undefined
+  }>
+}
 
 type Scope = ReturnType<typeof tenantOf>
 
@@ -71,8 +82,59 @@ const exportRoute = (app: App): void => {
   )
 }
 
+const verifyRoute = (app: App, { findSeal }: AuditDeps): void => {
+  app.get(
+    '/api/audit/verify',
+    {
+      config: tenantRoute('tenant-api:audit:read'),
+      schema: {
+        tags,
+        summary: 'Prove the audit log',
+        description:
+          'Computes every hash again and compares the chain with the head that was signed. What is not sealed yet is not covered.',
+        response: answers({ 200: VerifiedView }),
+      },
+    },
+    async (request) => {
+      const scope = tenantOf(request)
+      const ask: Ask = async (text, values) =>
+        (await scope.db.executeQuery(CompiledQuery.raw(text, [...values]))).rows
+      const goOn = (): void => {
+        if (request.raw.destroyed) throw new Error('the client has left')
+      }
+      const { anchor, checkpoint } = await findSeal(scope.tenantId)
+      const report = await verifyChain(ask, anchor, goOn)
+      await auditReading(scope, 'audit.verified', { ok: report.ok })
+      return { ...report, checkpoint: checkpoint ?? null }
+    },
+  )
+}
+
+const checkpointRoute = (app: App, { findSeal }: AuditDeps): void => {
+  app.get(
+    '/api/audit/checkpoint',
+    {
+      config: tenantRoute('tenant-api:audit:read'),
+      schema: {
+        tags,
+        summary: 'The signed head of the audit log',
+        description:
+          'Keep it where nobody else can change it: docs/verify-audit-log.ts compares an export with it. The keys are at /.well-known/audit-keys.json.',
+        response: answers({ 200: CheckpointView }),
+      },
+    },
+    async (request) => {
+      const { checkpoint } = await findSeal(tenantOf(request).tenantId)
+      if (checkpoint !== undefined) return checkpoint
+      throw new AppError('not_found', 'Nothing is sealed yet; try again in some seconds.')
+    },
+  )
+}
+
 /** A tenant's audit log, in its own database. */
-export const auditRoutes = (app: App): void => {
+export const auditRoutes = (app: App, deps: AuditDeps): void => {
   listRoute(app)
   exportRoute(app)
+  verifyRoute(app, deps)
+  checkpointRoute(app, deps)
 }

@@ -44,3 +44,46 @@ export const AuditEntryView = Type.Object(
   },
   { title: 'AuditEntry' },
 )
+
+const Position = () => Type.Integer({ minimum: 0 })
+const Hash = () => Type.String({ description: 'SHA-256, as hex' })
+
+export const CheckpointView = Type.Object(
+  {
+    tenantId: Id(),
+    position: Position(),
+    hash: Hash(),
+    at: Time(),
+    checkpoint: Type.String({ description: 'The same, signed: a JWS (RFC 7515, EdDSA)' }),
+    prunedTo: Type.Integer({
+      minimum: 0,
+      description: 'Entries up to here were removed when their time was over',
+    }),
+    pruned: Nullable(
+      Type.String({ description: 'The place where the log begins since then, signed: a JWS' }),
+    ),
+  },
+  { title: 'AuditCheckpoint' },
+)
+
+export const VerifiedView = Type.Object(
+  {
+    ok: Type.Boolean(),
+    verified: Type.Integer({ description: 'Entries whose hash was computed again' }),
+    unsealed: Type.Integer({ description: 'Entries that are not sealed yet: nothing is proved about these' }),
+    head: Type.Object({ position: Position(), hash: Nullable(Hash()) }),
+    checkpoint: Nullable(CheckpointView),
+    problems: Type.Array(
+      Type.Object({
+        kind: Type.String({
+          description:
+            'altered; missing; added (pretends to be older than the last seal); cut (the end is gone); rewritten (not the chain that was signed)',
+        }),
+        position: Nullable(Position()),
+        entryId: Nullable(Id()),
+      }),
+      { description: 'The first hundred' },
+    ),
+  },
+  { title: 'AuditVerification' },
+)

@@ -68,6 +68,7 @@ export const rows: readonly Row[] = [
   row('GET /health/ready', 'public', 200),
   row('GET /metrics', 'public', 200, { withToken: 'unauthenticated' }),
   row('GET /.well-known/jwks.json', 'public', 200),
+  row('GET /.well-known/audit-keys.json', 'public', 200),
   row('GET /docs', 'public', 200),
   row('GET /docs/json', 'public', 200),
   row('GET /docs/assets/swagger-ui.css', 'public', 200),
@@ -167,6 +168,8 @@ export const rows: readonly Row[] = [
   row('POST /api/jobs/:id/retry', 'tenant-api:job:run', 202, { of: ['job'] }),
   row('GET /api/audit', 'tenant-api:audit:read', 200),
   row('GET /api/audit/export', 'tenant-api:audit:export', 200),
+  row('GET /api/audit/verify', 'tenant-api:audit:read', 200),
+  row('GET /api/audit/checkpoint', 'tenant-api:audit:read', 'not_found'),
 
   row('GET /api/schedules', 'tenant-api:job:read', 200),
   row('POST /api/schedules', 'tenant-api:job:run', 201, { body: { name, type: 'noop', cron: '0 6 * * *' } }),

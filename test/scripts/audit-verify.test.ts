@@ -1,0 +1,39 @@
+import pg from 'pg'
+import t from 'tap'
+import { startEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
+import { makeMasterKey } from '../../src/embedded-postgres/master-key.ts'
+import { clientOptions } from '../../src/kernel/postgres-address.ts'
+import { newDataDir, query } from '../embedded-postgres/helpers.ts'
+import { addPerson, freeholdOn } from './helpers.ts'
+
+const dataDir = await newDataDir(t)
+const freehold = freeholdOn(dataDir)
+const server = await startEmbeddedPostgres({ dataDir, durable: false })
+t.teardown(() => server.stop())
+await freehold('master', 'migrate')
+await makeMasterKey(dataDir)
+await addPerson(server.master, 'ada@example.com')
+for (const slug of ['acme', 'bravo']) {
+  await freehold('tenant', 'create', slug, '--name', slug, '--admin-email', 'ada@example.com')
+}
+
+t.test('every log is verified, or one; a changed one is named, and the command fails', async (t) => {
+  const whole = await freehold('audit', 'verify')
+  t.match(whole, { code: 0, stdout: /^acme +whole +0 .*\nbravo +whole/m })
+  const [row] = (await query(
+    server.master,
+    "select d.name from tenants t join databases d on d.id = t.database_id where slug = 'acme'",
+  )) as { name: string }[]
+  const client = new pg.Client(clientOptions({ ...server.superuser, database: row?.name ?? '' }))
+  await client.connect()
+  await client.query(`
+    insert into audit_log (id, actor_kind, action, entity_type) values (gen_random_uuid(), 'system', 'x', 'test');
+    update audit_chain set sealed_seq = 9`)
+  await client.end()
+  const changed = await freehold('audit', 'verify')
+  t.match(changed, { code: 1, stdout: /^acme +CHANGED +0 +1 +added .*\nbravo +whole/m })
+  const { code, stdout } = await freehold('audit', 'verify', 'bravo', '--json')
+  t.equal(code, 0)
+  t.match(JSON.parse(stdout), [{ tenant: 'bravo', ok: true, problems: [] }])
+  t.match(await freehold('audit', 'verify', 'nobody'), { code: 1, stderr: /no tenant nobody/ })
+})
