@@ -52,6 +52,7 @@ import { scheduleRoutes } from './tenant/schedules/routes.ts'
 import { readSettings, writeSettings } from './tenant/settings/queries.ts'
 import type { TenantDb } from './tenant/tenant-scope.ts'
 import { readCounts } from './tenant/usage/queries.ts'
+import { userRoutes } from './tenant/users/routes.ts'
 import { workspaceMemberRoutes } from './tenant/workspaces/member-routes.ts'
 import { workspaceRoutes } from './tenant/workspaces/routes.ts'
 import { version } from './version.ts'
@@ -171,11 +172,11 @@ export const buildApp = async (
   invitationRoutes(app, control)
   // Tenant
   memberRoutes(app, control)
+  userRoutes(app)
   workspaceRoutes(app)
   workspaceMemberRoutes(app)
   projectRoutes(app)
   jobRoutes(app, service)
-  auditRoutes(app)
   scheduleRoutes(app, service)
   auditRoutes(app, { findSeal: sealFinder(service) })
   tenantSystemUserRoutes(app, control)

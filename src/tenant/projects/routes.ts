@@ -33,6 +33,8 @@ const create = 'tenant-api:project:create'
 const update = 'tenant-api:project:update'
 const remove = 'tenant-api:project:delete'
 
+const entityOf = ({ id }: ProjectRow) => ({ type: 'project', id })
+
 const noProject = (): AppError =>
   new AppError('not_found', 'There is no project with this id in this tenant.')
 
@@ -118,9 +120,9 @@ const createRoute = (app: App): void => {
           const created_by = await askingUser(trx, scope)
           const values = { name, slug, description, workspace_id: workspaceId, created_by }
           const project = await insertProject(trx, values)
-          await writeAudit(trx, scope, 'project.created', { type: 'project', id: project.id })
-          const location = `/api/projects/${project.id}`
-          return { status: 201 as const, location, body: toProjectView(project) }
+          const body = toProjectView(project)
+          await writeAudit(trx, scope, 'project.created', entityOf(project), { after: body, workspaceId })
+          return { status: 201 as const, location: `/api/projects/${project.id}`, body }
         },
       })
       reply.code(201).headers(createdHeaders(created))
@@ -166,15 +168,17 @@ const changeRoutes = (app: App): void => {
       const change = { ...rest, ...(workspaceId === undefined ? {} : { workspace_id: workspaceId }) }
       const access = await accessInWorkspaces(scope, update)
       const project = await scope.db.transaction().execute(async (trx) => {
-        const before = present(access, update, await lockProject(trx, request.params.id))
-        mustMatch(request, toProjectView(before))
-        await mustTakeChange(trx, access, before, request.body)
-        const after = await updateProject(trx, before.id, change)
-        const action = `project.${changeName(before.archived_at, after.archived_at)}`
-        await writeAudit(trx, scope, action, { type: 'project', id: after.id })
+        const row = present(access, update, await lockProject(trx, request.params.id))
+        const before = toProjectView(row)
+        mustMatch(request, before)
+        await mustTakeChange(trx, access, row, request.body)
+        const changed = await updateProject(trx, row.id, change)
+        const [action, after] = [changeName(row.archived_at, changed.archived_at), toProjectView(changed)]
+        const more = { before, after, workspaceId: after.workspaceId }
+        await writeAudit(trx, scope, `project.${action}`, entityOf(row), more)
         return after
       })
-      return answerWithTag(request, reply, toProjectView(project))
+      return answerWithTag(request, reply, project)
     },
   )
 
@@ -195,9 +199,11 @@ const changeRoutes = (app: App): void => {
       const access = await accessInWorkspaces(scope, remove)
       await scope.db.transaction().execute(async (trx) => {
         const project = present(access, remove, await lockProject(trx, request.params.id))
-        mustMatch(request, toProjectView(project))
+        const before = toProjectView(project)
+        mustMatch(request, before)
         await deleteProject(trx, project.id)
-        await writeAudit(trx, scope, 'project.deleted', { type: 'project', id: project.id })
+        const more = { before, workspaceId: before.workspaceId }
+        await writeAudit(trx, scope, 'project.deleted', entityOf(project), more)
       })
       return reply.code(204).send(null)
     },

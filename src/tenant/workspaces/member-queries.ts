@@ -75,12 +75,17 @@ export const setRole = async (
     .execute()
 }
 
-/** True when they had a role there. */
-export const removeRole = async (trx: Trx, workspaceId: string, userId: string): Promise<boolean> => {
-  const { numDeletedRows } = await trx
+/** The role that they had there, or undefined. */
+export const removeRole = async (
+  trx: Trx,
+  workspaceId: string,
+  userId: string,
+): Promise<WorkspaceRole | undefined> => {
+  const row = await trx
     .deleteFrom('workspace_members')
     .where('workspace_id', '=', workspaceId)
     .where('user_id', '=', userId)
-    .executeTakeFirstOrThrow()
-  return numDeletedRows > 0n
+    .returning('role')
+    .executeTakeFirst()
+  return row?.role
 }

@@ -123,8 +123,19 @@ const writeRoutes = (app: App): void => {
             'Nobody with this id is in the directory of this tenant; see /api/users.',
           )
         }
+        const before = await findWorkspaceMember(trx, id, userId)
         await setRole(trx, id, userId, role)
-        await writeAudit(trx, scope, 'workspace.member_set', { type: 'workspace', id })
+        await writeAudit(
+          trx,
+          scope,
+          'workspace.member_set',
+          { type: 'user', id: userId },
+          {
+            workspaceId: id,
+            before: before && { role: before.role },
+            after: { role },
+          },
+        )
         return findWorkspaceMember(trx, id, userId)
       })
       if (member === undefined) throw new Error('the role that was set is not there')
@@ -150,10 +161,20 @@ const writeRoutes = (app: App): void => {
       await scope.db.transaction().execute(async (trx) => {
         const { id } = present(access, update, await lockWorkspace(trx, request.params.id))
         const userId = await findUserId(trx, request.params.userId)
-        if (userId === undefined || !(await removeRole(trx, id, userId))) {
+        const role = userId && (await removeRole(trx, id, userId))
+        if (!userId || !role) {
           throw new AppError('not_found', 'Nobody with this id has a role in this workspace.')
         }
-        await writeAudit(trx, scope, 'workspace.member_removed', { type: 'workspace', id })
+        await writeAudit(
+          trx,
+          scope,
+          'workspace.member_removed',
+          { type: 'user', id: userId },
+          {
+            workspaceId: id,
+            before: { role },
+          },
+        )
       })
       return reply.code(204).send(null)
     },

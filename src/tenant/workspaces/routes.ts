@@ -6,7 +6,7 @@ import { Page } from '../../http/paging.ts'
 import { answers, IdParams, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { changeName, mustBeOpen } from '../archiving.ts'
-import { writeAudit } from '../audit-log.ts'
+import { type AuditMore, writeAudit } from '../audit-log.ts'
 import { tenantKeys } from '../idempotency-keys.ts'
 import { tenantOf } from '../tenant-scope.ts'
 import { askingUser } from '../users/asking-user.ts'
@@ -98,9 +98,9 @@ const writeRoutes = (app: App): void => {
           const workspace = await insertWorkspace(trx, { name, slug, created_by: creator })
           // An operator does not stay.
           if (scope.grant.holder.kind !== 'operator') await setRole(trx, workspace.id, creator, 'admin')
-          await writeAudit(trx, scope, 'workspace.created', { type: 'workspace', id: workspace.id })
-          const location = `/api/workspaces/${workspace.id}`
-          return { status: 201 as const, location, body: toWorkspaceView(workspace) }
+          const body = toWorkspaceView(workspace)
+          await writeAudit(trx, scope, 'workspace.created', ...entryOf(workspace, { after: body }))
+          return { status: 201 as const, location: `/api/workspaces/${workspace.id}`, body }
         },
       })
       reply.code(201).headers(createdHeaders(created))
@@ -126,15 +126,16 @@ const writeRoutes = (app: App): void => {
       const scope = tenantOf(request)
       const access = await accessInWorkspaces(scope, update)
       const workspace = await scope.db.transaction().execute(async (trx) => {
-        const before = present(access, update, await lockWorkspace(trx, request.params.id))
-        mustMatch(request, toWorkspaceView(before))
-        mustBeOpen('workspace', before.archived_at, request.body)
-        const after = await updateWorkspace(trx, before.id, request.body)
-        const action = `workspace.${changeName(before.archived_at, after.archived_at)}`
-        await writeAudit(trx, scope, action, { type: 'workspace', id: after.id })
+        const row = present(access, update, await lockWorkspace(trx, request.params.id))
+        const before = toWorkspaceView(row)
+        mustMatch(request, before)
+        mustBeOpen('workspace', row.archived_at, request.body)
+        const changed = await updateWorkspace(trx, row.id, request.body)
+        const [action, after] = [changeName(row.archived_at, changed.archived_at), toWorkspaceView(changed)]
+        await writeAudit(trx, scope, `workspace.${action}`, ...entryOf(row, { before, after }))
         return after
       })
-      return answerWithTag(request, reply, toWorkspaceView(workspace))
+      return answerWithTag(request, reply, workspace)
     },
   )
 
@@ -156,14 +157,22 @@ const writeRoutes = (app: App): void => {
       const access = await accessInWorkspaces(scope, remove)
       await scope.db.transaction().execute(async (trx) => {
         const workspace = present(access, remove, await lockWorkspace(trx, request.params.id))
-        mustMatch(request, toWorkspaceView(workspace))
+        const before = toWorkspaceView(workspace)
+        mustMatch(request, before)
         await deleteWorkspace(trx, workspace.id)
-        await writeAudit(trx, scope, 'workspace.deleted', { type: 'workspace', id: workspace.id })
+        await writeAudit(trx, scope, 'workspace.deleted', ...entryOf(workspace, { before }))
       })
       return reply.code(204).send(null)
     },
   )
 }
+
+/** What an audit entry says of a workspace. */
+const entryOf = ({ id }: WorkspaceRow, more: AuditMore) =>
+  [
+    { type: 'workspace', id },
+    { ...more, workspaceId: id },
+  ] as const
 
 export const noWorkspace = (): AppError =>
   new AppError('not_found', 'There is no workspace with this id in this tenant.')

@@ -141,11 +141,21 @@ export const rows: readonly Row[] = [
   row('GET /api/tenant/usage', 'tenant-api:billing:read', 200),
   row('GET /api/tenant/subscription', 'tenant-api:billing:read', 200),
   row('PUT /api/tenant/subscription', 'tenant-api:billing:update', 200, { body: { plan: 'free' } }),
+  row('GET /api/users', 'tenant-api:user:read', 200),
+  row('POST /api/users', 'tenant-api:user:create', 201, { body: { email, firstName: 'X' } }),
+  row('GET /api/users/count', 'tenant-api:user:read', 200),
+  row('GET /api/users/:id', 'tenant-api:user:read', 200, { of: ['user'] }),
+  row('PUT /api/users/:id', 'tenant-api:user:update', 200, {
+    of: ['user'],
+    body: { email, firstName: 'X' },
+  }),
+  row('PATCH /api/users/:id', 'tenant-api:user:update', 200, { of: ['user'], body: { firstName: 'X' } }),
+  row('DELETE /api/users/:id', 'tenant-api:user:delete', 'not_found', { of: ['user'] }),
+
   row('GET /api/workspaces', 'tenant-api:workspace:read', 200),
   row('POST /api/workspaces', 'tenant-api:workspace:create', 201, { body: { name } }),
   row('GET /api/workspaces/:id', 'tenant-api:workspace:read', 200, { of: ['workspace'] }),
   row('PATCH /api/workspaces/:id', 'tenant-api:workspace:update', 200, { of: ['workspace'], body: { name } }),
-  row('DELETE /api/workspaces/:id', 'tenant-api:workspace:delete', 'not_found', { of: ['workspace'] }),
   row('GET /api/workspaces/:id/members', 'tenant-api:workspace:read', 200, { of: ['workspace'] }),
   row('PUT /api/workspaces/:id/members/:userId', 'tenant-api:workspace:update', 200, {
     of: ['workspace', 'user'],
@@ -154,6 +164,7 @@ export const rows: readonly Row[] = [
   row('DELETE /api/workspaces/:id/members/:userId', 'tenant-api:workspace:update', 'not_found', {
     of: ['workspace', 'workspaceMember'],
   }),
+  row('DELETE /api/workspaces/:id', 'tenant-api:workspace:delete', 'not_found', { of: ['workspace'] }),
 
   row('GET /api/projects', 'tenant-api:project:read', 200),
   row('POST /api/projects', 'tenant-api:project:create', 201, { body: { name } }),

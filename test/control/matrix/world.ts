@@ -31,12 +31,8 @@ export const openWorld = ({ call, service }: Freehold) => {
   const newPolicy = (admin: Member) =>
     create(admin, '/api/policies', { name: fresh(), permissions: [permission] })
 
-  /** Somebody in the tenant's directory without an account. */
-  const newUser = async ({ tenantId }: Member): Promise<string> => {
-    const user = { id: crypto.randomUUID(), kind: 'added', status: 'active', first_name: 'X' } as const
-    await service.router.use(tenantId, (own) => own.insertInto('users').values(user).execute())
-    return user.id
-  }
+  const newUser = (admin: Member) =>
+    create(admin, '/api/users', { email: `${fresh()}@people.example.com`, firstName: 'X' })
 
   const makers: Record<Aim, (admin: Member) => Promise<string>> = {
     tenant: async ({ tenantId }) => tenantId,

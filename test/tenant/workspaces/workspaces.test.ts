@@ -261,7 +261,7 @@ t.test('a change and its audit entry are one transaction', async (t) => {
   await call('PUT', member, { token, body: { role: 'viewer' } })
   await call('DELETE', member, { token })
   const entries = await freehold.service.router.use(tenantId, (db) =>
-    db.selectFrom('audit_log').select('action').where('entity_id', '=', id).orderBy('id').execute(),
+    db.selectFrom('audit_log').select('action').where('workspace_id', '=', id).orderBy('id').execute(),
   )
   const actions = ['created', 'updated', 'archived', 'unarchived', 'member_set', 'member_removed']
   t.strictSame(
