@@ -30,7 +30,8 @@ const word = (index: number): string => `'${canaryOf(index)}'`
 
 /** The same ids in every tenant; what the rows say is the tenant's own. */
 const seedOf = (index: number): string => `
-  truncate projects, workspaces, workspace_members;
+  delete from projects;
+  delete from workspaces;
   update settings set settings = jsonb_build_object('canary', ${word(index)}::text);
   insert into workspaces (id, slug, name, created_by)
     values ('${sharedId(0)}', ${word(index)}, ${word(index)}, '${canaryIdOf(index)}');
