@@ -12,6 +12,7 @@ export type ClaimedJob = {
   max_attempts: number
   fence: number
   created_by: string | null
+  state: unknown
 }
 
 /** Takes up to `limit` due jobs for this worker, in their order; those that another worker just takes are left to it. */
@@ -24,9 +25,9 @@ export const claimJobs = async (db: Db, workerId: string, limit: number): Promis
       update jobs set status = 'running', attempts = attempts + 1, fence = fence + 1, worker_id = ${workerId}::uuid,
              heartbeat_at = now(), started_at = now()
         from due where jobs.id = due.id
-      returning jobs.id, type, payload, attempts, max_attempts, fence, created_by, priority, run_at
+      returning jobs.id, type, payload, attempts, max_attempts, fence, created_by, state, priority, run_at
     )
-    select id, type, payload, attempts, max_attempts, fence, created_by from claimed
+    select id, type, payload, attempts, max_attempts, fence, created_by, state from claimed
      order by priority desc, run_at, id`.execute(db)
   return rows
 }

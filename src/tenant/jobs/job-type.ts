@@ -19,20 +19,47 @@ export type JobContext = Readonly<{
   progress(progress: Progress): void
 }>
 
-/** What one kind of job does, typed by its payload. */
-export type JobType<Payload extends TSchema = TSchema> = Readonly<{
+type Trx = Transaction<TenantTables>
+
+/** What a step leaves: what the next one goes on from, or the result of the whole job. */
+export type Step<State> = Readonly<
+  { state: State; progress?: Progress } | { result: unknown; progress?: Progress }
+>
+
+type Named<Payload extends TSchema> = Readonly<{
   name: string
   /** One sentence for the API's reference. */
   summary: string
   /** What a payload must be. Checked when a job is put in and again when it runs. */
   payload: Payload
+}>
+
+/** What one kind of job does, typed by its payload: in one transaction, or in several. */
+export type JobType<Payload extends TSchema = TSchema, State = unknown> =
+  | (Named<Payload> & WholeJob<Payload>)
+  | (Named<Payload> & SteppedJob<Payload, State>)
+
+type WholeJob<Payload extends TSchema> = Readonly<{
   /**
    * Does it and answers the result, JSON of the tenant's. What it writes in `trx` is committed together with the job's
    * success or not at all, however often it is tried; effects elsewhere are not. Throw a `JobError` for what the tenant
    * should read.
    */
-  run(trx: Transaction<TenantTables>, payload: Static<Payload>, context: JobContext): Promise<unknown>
+  run(trx: Trx, payload: Static<Payload>, context: JobContext): Promise<unknown>
 }>
+
+type SteppedJob<Payload extends TSchema, State> = Readonly<{
+  /**
+   * For jobs that take long: answers what does one step, which is called until it answers a result. What a step writes in
+   * `trx` is committed together with its state, so that a further try goes on behind it. `state` is JSON; undefined at first.
+   */
+  steps(
+    payload: Static<Payload>,
+  ): (trx: Trx, state: State | undefined, context: JobContext) => Promise<Step<State>>
+}>
+
+/** Does one step of a job. */
+export type DoStep = (trx: Trx, state: unknown, context: JobContext) => Promise<Step<unknown>>
 
 /** A job type as the engine has it: its payload proved by `check`, no longer by its type. */
 export type KnownJobType = Readonly<{
@@ -40,7 +67,7 @@ export type KnownJobType = Readonly<{
   summary: string
   /** What is wrong with this payload; nothing when it may run. */
   check(payload: unknown): FieldError[]
-  run(trx: Transaction<TenantTables>, payload: unknown, context: JobContext): Promise<unknown>
+  steps(payload: unknown): DoStep
 }>
 
 /** All job types by name. */
@@ -49,7 +76,9 @@ export type JobTypes = ReadonlyMap<string, KnownJobType>
 /** More than this many mistakes help nobody. */
 const maxErrors = 20
 
-export const defineJobType = <Payload extends TSchema>(type: JobType<Payload>): KnownJobType => {
+export const defineJobType = <Payload extends TSchema, State>(
+  type: JobType<Payload, State>,
+): KnownJobType => {
   const validator = Compile(type.payload)
   return {
     name: type.name,
@@ -61,7 +90,11 @@ export const defineJobType = <Payload extends TSchema>(type: JobType<Payload>): 
             .Errors(payload)
             .slice(0, maxErrors)
             .map(({ instancePath, message }) => ({ path: `/payload${instancePath}`, message })),
-    run: (trx, payload, context) => type.run(trx, payload as Static<Payload>, context),
+    steps: (given) => {
+      const payload = given as Static<Payload>
+      if ('steps' in type) return type.steps(payload) as DoStep
+      return async (trx, _state, context) => ({ result: await type.run(trx, payload, context) })
+    },
   }
 }
 

@@ -35,6 +35,22 @@ export const succeed = async (
   return numUpdatedRows > 0n
 }
 
+/**
+ * Keeps what the next step goes on from, in the transaction of this step's effect. False: the job is no longer this
+ * worker's, and the transaction must not be committed.
+ */
+export const keepStep = async (
+  trx: Trx,
+  job: ClaimedJob,
+  state: unknown,
+  progress: Progress | undefined,
+): Promise<boolean> => {
+  const { numUpdatedRows } = await mine(trx, job)
+    .set({ state: jsonb(state), ...(progress === undefined ? {} : { progress: jsonb(progress) }) })
+    .executeTakeFirstOrThrow()
+  return numUpdatedRows > 0n
+}
+
 /** Pauses before the second, third, … try, in seconds, before the jitter. The last is repeated. */
 const pauses = [5, 20, 80, 320, 1280, 3600]
 

@@ -1,6 +1,7 @@
 import type { JobTypes, KnownJobType } from './job-type.ts'
 import { echo } from './types/echo.ts'
 import { noop } from './types/noop.ts'
+import { usersImport } from './types/users-import.ts'
 
 /** Job types by name. Throws when two have the same. */
 export const jobTypesOf = (types: readonly KnownJobType[]): JobTypes => {
@@ -10,4 +11,4 @@ export const jobTypesOf = (types: readonly KnownJobType[]): JobTypes => {
 }
 
 /** Every job type there is. A new one is a file in `types/` and a line here. */
-export const jobTypes: JobTypes = jobTypesOf([noop, echo])
+export const jobTypes: JobTypes = jobTypesOf([noop, echo, usersImport])

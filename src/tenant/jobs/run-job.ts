@@ -5,8 +5,8 @@ import type { TenantTables } from '../tables.ts'
 import type { TenantDb } from '../tenant-scope.ts'
 import type { ClaimedJob } from './claims.ts'
 import { messageOf, NotBegun, Overtaken, withoutWords } from './failures.ts'
-import { JobError, type JobTypes, type KnownJobType, type Progress } from './job-type.ts'
-import { failTry, keepProgress, succeed } from './outcomes.ts'
+import { type DoStep, JobError, type JobTypes, type KnownJobType, type Progress } from './job-type.ts'
+import { failTry, keepProgress, keepStep, succeed } from './outcomes.ts'
 import { whyNotStorable } from './storable.ts'
 
 /** How often at most a job's progress is written. */
@@ -64,8 +64,8 @@ const typeOf = (types: JobTypes, job: ClaimedJob): KnownJobType => {
 }
 
 /**
- * Effect and success in one transaction. Throws `NotBegun` when there was none to be had, and `Overtaken` when the job
- * went to somebody else meanwhile.
+ * Effect and success in one transaction, or each step's effect and its state in one. Throws `NotBegun` when there was no
+ * transaction to be had, and `Overtaken` when the job went to somebody else meanwhile.
  */
 const attempt = async (deps: RunJobDeps, job: ClaimedJob, signal: AbortSignal): Promise<void> => {
   let begun = false
@@ -77,17 +77,34 @@ const attempt = async (deps: RunJobDeps, job: ClaimedJob, signal: AbortSignal): 
     signal,
     progress: progress.tell,
   }
-  try {
-    const inTransaction = async (trx: Transaction<TenantTables>): Promise<void> => {
-      begun = true
-      const type = typeOf(deps.jobTypes, job)
-      const result = (await type.run(trx, job.payload, context)) ?? null
-      const reason = whyNotStorable(result)
-      if (reason !== undefined) throw new JobError(`The result ${reason}.`, { final: true })
-      if (!(await succeed(trx, job, result, await progress.end()))) throw new Overtaken()
-      await writeSystemAudit(trx, 'job.succeeded', { type: 'job', id: job.id })
+  let doStep: DoStep | undefined
+  let { state } = job
+  /** True when that was the last one. */
+  const step = async (trx: Transaction<TenantTables>): Promise<boolean> => {
+    begun = true
+    doStep ??= typeOf(deps.jobTypes, job).steps(job.payload)
+    const done = await doStep(trx, state ?? undefined, context)
+    const told = done.progress ?? (await progress.end())
+    if ('state' in done) {
+      if (!(await keepStep(trx, job, done.state, told))) throw new Overtaken()
+      state = done.state
+      return false
     }
-    await deps.use(deps.tenantId, (db) => db.transaction().execute(inTransaction), { signal })
+    const result = done.result ?? null
+    const reason = whyNotStorable(result)
+    if (reason !== undefined) throw new JobError(`The result ${reason}.`, { final: true })
+    if (!(await succeed(trx, job, result, told))) throw new Overtaken()
+    await writeSystemAudit(trx, 'job.succeeded', { type: 'job', id: job.id })
+    return true
+  }
+  try {
+    await deps.use(
+      deps.tenantId,
+      async (db) => {
+        while (!(await db.transaction().execute(step)));
+      },
+      { signal },
+    )
   } catch (error) {
     if (!begun) throw new NotBegun('the transaction of a job could not begin', { cause: error })
     throw error

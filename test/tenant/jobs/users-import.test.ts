@@ -1,0 +1,106 @@
+import t from 'tap'
+import { newId } from '../../../src/kernel/ids.ts'
+import { createJobRunner } from '../../../src/tenant/jobs/looks.ts'
+import type { TenantDb } from '../../../src/tenant/tenant-scope.ts'
+import { type Answer, type Member, startFreehold } from '../../helpers/freehold.ts'
+
+const freehold = await startFreehold(t)
+const { call, service, asSuperuser } = freehold
+
+const start = ({ token }: Member, csv: string): Promise<Answer> =>
+  call('POST', '/api/jobs', {
+    token,
+    body: { type: 'users.import', idempotencyKey: newId(), payload: { csv } },
+  })
+const get = ({ token }: Member, id: unknown): Promise<Answer> =>
+  call('GET', `/api/jobs/${String(id)}`, { token })
+const addedPeople = ({ tenantId }: Member) =>
+  asSuperuser(
+    tenantId,
+    "select email, first_name, last_name, status, person_id, created_by from users where kind = 'added' order by id",
+  )
+
+t.test('people are added, and each row that was refused is named with its line and the reason', async (t) => {
+  const admin = await freehold.newTenant()
+  const csv = [
+    '\ufeffLast name,E-Mail,First_Name,Shoe size',
+    'Lovelace,ada@example.com,Ada,38',
+    '"Hopper, Admiral",grace@example.com,"Gra""ce"',
+    'Nobody,,No,1',
+    '',
+    'Wrong,not an address,Wrong,1',
+    'Again,ADA@example.com,Ada,1',
+    `Long,long@example.com,${'x'.repeat(101)},1`,
+    `Admin,${admin.email},Already,1`,
+    'Zero,zero@example.com,a\u0007b,1',
+    ',bare@example.com,,',
+  ].join('\r\n')
+  const { body: job } = await start(admin, csv)
+  await service.jobRunner.look(admin.tenantId)
+  const { body } = await get(admin, job.id)
+  t.strictSame(body.result, {
+    added: 3,
+    refused: 6,
+    rows: [
+      { line: 4, reason: 'there is no email' },
+      { line: 6, reason: 'the email is none' },
+      { line: 7, reason: 'somebody in the directory has this email' },
+      { line: 8, reason: 'the first name is too long or no line of text' },
+      { line: 9, reason: 'somebody in the directory has this email' },
+      { line: 10, reason: 'the first name is too long or no line of text' },
+    ],
+  })
+  t.match(body, { status: 'succeeded', progress: { done: 9, total: 9 } })
+  const common = { status: 'active', person_id: null, created_by: String }
+  t.match(await addedPeople(admin), [
+    { email: 'ada@example.com', first_name: 'Ada', last_name: 'Lovelace', ...common },
+    { email: 'grace@example.com', first_name: 'Gra"ce', last_name: 'Hopper, Admiral', ...common },
+    { email: 'bare@example.com', first_name: null, last_name: null, ...common },
+  ])
+})
+
+t.test('what is no CSV fails at once, and says where; a payload that is none is refused', async (t) => {
+  const admin = await freehold.newTenant()
+  const { body: job } = await start(admin, 'email\n"a@example.com\nb@example.com')
+  await service.jobRunner.look(admin.tenantId)
+  const { body } = await get(admin, job.id)
+  t.match(body, { status: 'failed', attempts: 1, error: /no CSV that can be read/ })
+  t.notMatch(String(body.error), 'example.com')
+  const bad = { type: 'users.import', idempotencyKey: 'k', payload: { csv: 7 } }
+  t.match((await call('POST', '/api/jobs', { token: admin.token, body: bad })).body, {
+    ...{ code: 'validation_failed', errors: [{ path: '/payload/csv' }] },
+  })
+})
+
+t.test('an import that breaks off goes on where it was, and nobody is there twice or left out', async (t) => {
+  const admin = await freehold.newTenant()
+  const total = 1_203
+  const csv = ['email', ...Array.from({ length: total }, (_, n) => `p${n}@example.com`)].join('\n')
+  const { body: job } = await start(admin, csv)
+  const { router, wakeUps, log, jobTypes } = service
+  let transactions = 0
+  const breaking = (db: TenantDb): TenantDb =>
+    Object.create(db, {
+      transaction: {
+        value: () => {
+          transactions += 1
+          if (transactions === 2) throw new Error('the worker breaks off')
+          return db.transaction()
+        },
+      },
+    })
+  await createJobRunner({
+    ...{ workerId: newId(), jobTypes, wakeUps, log },
+    use: (tenantId, work, options) =>
+      router.use(tenantId, (db) => work(options?.signal === undefined ? db : breaking(db)), options),
+  }).look(admin.tenantId)
+  t.match((await get(admin, job.id)).body, { status: 'queued', attempts: 1, progress: { done: 500, total } })
+  t.equal((await addedPeople(admin)).length, 500)
+  await asSuperuser(admin.tenantId, 'update jobs set run_at = now()')
+  await service.jobRunner.look(admin.tenantId)
+  t.match((await get(admin, job.id)).body, {
+    ...{ status: 'succeeded', attempts: 2, progress: { done: total, total } },
+    result: { added: total, refused: 0, rows: [] },
+  })
+  t.equal((await addedPeople(admin)).length, total)
+})
