@@ -10,10 +10,15 @@ import type { JobTypes } from './job-type.ts'
 import { runJob, type UseTenant } from './run-job.ts'
 import type { JobWakeUps } from './wake-ups.ts'
 
-/** A tenant's turn: after so long the next tenant has its own. A job that was begun is finished first. */
+/** A tenant's turn: after so long nothing more is claimed, and the next tenant has its own. */
 const turnMs = 250
-/** Claimed at once. What the turn leaves over is put back. */
+/** Claimed at once. */
 const batchSize = 10
+/**
+ * What of a batch has not begun by then is put back; a job that was begun is finished. Longer than a turn, so that on a
+ * crowded machine a turn still does more than claim and put back.
+ */
+const batchMs = 1_000
 /** Turns of one tenant at once in one process, so that a tenant whose jobs take long leaves room for others. */
 const turnsAtOnce = 3
 /** Looks for what workers have lost stand on a grid, or a tenant whose jobs take long would be looked at all the time. */
@@ -65,10 +70,10 @@ const rescue = async (db: TenantDb, tenantId: string, log: Logger, staleMs: numb
 
 const isDue = (milliseconds: number | null): boolean => milliseconds !== null && milliseconds <= 0
 
-/** Runs these jobs one after another until the turn is over, and puts the rest back. */
+/** Runs these jobs one after another, and puts back what has not begun in time. */
 const runBatch = async (
   deps: Required<JobRunnerDeps>,
-  { tenantId, db, until }: { tenantId: string; db: TenantDb; until: number },
+  { tenantId, db }: { tenantId: string; db: TenantDb },
   jobs: readonly ClaimedJob[],
 ): Promise<void> => {
   const left = [...jobs]
@@ -81,12 +86,9 @@ const runBatch = async (
   }
   // Also while a long job runs: another turn can have them.
   let puttingBack: Promise<void> | undefined
-  const timer = setTimeout(
-    () => {
-      puttingBack = putBack(0).catch(() => {})
-    },
-    Math.max(0, until - performance.now()),
-  )
+  const timer = setTimeout(() => {
+    puttingBack = putBack(0).catch(() => {})
+  }, batchMs)
   try {
     for (let job = left.shift(); job !== undefined; job = left.shift()) {
       try {
@@ -123,7 +125,7 @@ const takeTurn = async (
   while (performance.now() < until) {
     const jobs = await claimJobs(db, deps.workerId, batchSize)
     if (jobs.length === batchSize) onMore()
-    if (jobs.length > 0) await runBatch(deps, { tenantId, db, until }, jobs)
+    if (jobs.length > 0) await runBatch(deps, { tenantId, db }, jobs)
     if (jobs.length < batchSize) break
   }
   return readOutlook(db, staleMs)
