@@ -33,7 +33,7 @@ export const buildDatabase = async (context: Context, cluster: Cluster): Promise
     return await finish(context, build)
   } catch (error) {
     if (build !== undefined) {
-      await failOperation(context.master.db, build.operationId, error)
+      await failOperation(context, build.operationId, error)
       await abandonBuild(context, cluster, build.row)
     }
     throw error

@@ -78,7 +78,7 @@ const erase = async (context: Context, cluster: Cluster, row: DatabaseRow): Prom
       await succeedOperations(trx, 'erase', subject)
     })
   } catch (error) {
-    await failOperation(db, operationId, error)
+    await failOperation(context, operationId, error)
     throw error
   }
 }

@@ -59,7 +59,7 @@ export const migrateDatabase = async (context: Context, database: OldDatabase): 
         await succeedOperations(trx, 'migrate', subject)
       })
     } catch (error) {
-      await failOperation(db, operationId, error)
+      await failOperation(context, operationId, error)
       throw error
     }
   } finally {

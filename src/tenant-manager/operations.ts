@@ -1,13 +1,16 @@
 import { sql } from 'kysely'
+import { AppError } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
 import type { MasterDb } from '../master/master.ts'
 import type { OperationsTable } from '../master/tables.ts'
+import type { Context } from './context.ts'
+import { sqlState } from './provisioner.ts'
 
 export type OperationKind = OperationsTable['kind']
 
 export type Subject = { tenantId?: string; databaseId?: string; clusterId?: string }
 
-/** Longest error kept in the journal; the log has the rest. */
+/** Longest reason kept in the journal. */
 const maxErrorLength = 500
 
 /** Enters a piece of lifecycle work into the journal as running; returns its id. */
@@ -84,14 +87,33 @@ export const succeedOperations = async (
   await query.execute()
 }
 
-/** Records why the operation stopped; it stays in the journal, and a further attempt continues it. */
-export const failOperation = async (db: MasterDb, id: string, error: unknown): Promise<void> => {
-  const message = error instanceof Error ? error.message : String(error)
+/**
+ * Why it stopped, fit to be shown to platform admins: our own words, or the code of what a server or the system said.
+ * Their words can hold names, addresses and rows.
+ */
+const reasonOf = (error: unknown): string => {
+  if (error instanceof AppError) return error.message
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const { code } = cause as { code?: unknown }
+    if (typeof code !== 'string') continue
+    const what = sqlState(cause) === undefined ? 'The server cannot be used' : 'PostgreSQL refused it'
+    return `${what} (${code}); the log says more under the id of this operation.`
+  }
+  return error instanceof Error ? error.message : 'It failed; the log says more.'
+}
+
+/** Records why the operation stopped; it stays in the journal, and a further attempt continues it. The log has all of it. */
+export const failOperation = async (
+  { master: { db }, log }: Pick<Context, 'master' | 'log'>,
+  id: string,
+  error: unknown,
+): Promise<void> => {
+  log.warn({ err: error, operationId: id }, 'an operation has failed')
   await db
     .updateTable('operations')
     .set({
       status: 'failed',
-      error: message.slice(0, maxErrorLength),
+      error: reasonOf(error).slice(0, maxErrorLength),
       updated_at: sql<Date>`now()`,
       finished_at: sql<Date>`now()`,
     })

@@ -25,7 +25,7 @@ export const provisionTenant = async (context: Context, tenantId: string): Promi
     try {
       await provide(context, tenant)
     } catch (error) {
-      await failOperation(db, operationId, error)
+      await failOperation(context, operationId, error)
       throw error
     }
   } finally {

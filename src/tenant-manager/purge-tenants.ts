@@ -37,7 +37,7 @@ const purgeTenant = async (context: Context, tenantId: string): Promise<void> =>
       await operationStep(db, operationId, 'forget')
       await forgetTenant(context, tenantId, databaseId)
     } catch (error) {
-      await failOperation(db, operationId, error)
+      await failOperation(context, operationId, error)
       throw error
     }
   } finally {

@@ -9,7 +9,7 @@ import { listMyTenants, type MemberTenant } from '../../master/memberships.ts'
 import { findPersonByEmail, type Person } from '../../master/people.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { enqueueMail, whereaboutsOf } from '../mail.ts'
-import { type SystemSignedIn, signInSystemUser } from '../system-users/sign-in.ts'
+import { isSystemUser, type SystemSignedIn, signInSystemUser } from '../system-users/sign-in.ts'
 import { linkTo } from './links.ts'
 import { findEnterableTenant } from './place.ts'
 import { lockUnchangedPerson, setPasswordHash } from './queries.ts'
@@ -80,11 +80,18 @@ const refuseLogin = async (deps: ControlDeps, person: Person | undefined, caller
   throw wrong()
 }
 
+const noCookies = (): AppError =>
+  new AppError(
+    'validation_failed',
+    'System users have no cookies: sign in without x-auth-mode, or at POST /auth/token, and send the token yourself.',
+    { errors: [{ path: '/x-auth-mode', message: 'must not be cookie for a system user' }] },
+  )
+
 export type Login = { email: string; password: string; tenant?: string }
 
 /**
  * The person and the hash that the password is right for, or the system user whose secret it is, signed in; undefined when
- * it is wrong, or they may not sign in. A secret is looked for whether there is such an address or not.
+ * it is wrong, or they may not sign in; system users get no cookies. A secret is looked for whether there is such an address or not.
  */
 const proveByPassword = async (
   deps: ControlDeps,
@@ -99,9 +106,10 @@ const proveByPassword = async (
       const matches = await deps.passwords.verify(stored, input.password)
       const may = matches && person !== undefined && stored !== null && person.disabled_at === null
       if (may) return { person, stored }
-      // No cookies for programs.
-      if (input.mode === 'cookie') return undefined
       const secret = { id: input.email, secret: input.password, tenant: input.tenant }
+      // Only who knows the secret learns that there is such a program.
+      if (input.mode === 'cookie')
+        return (await isSystemUser(deps, secret)) ? 'no cookies for programs' : undefined
       const system = await signInSystemUser(deps, secret, caller)
       return system && { system }
     })
@@ -135,6 +143,7 @@ export const login = async (
   const named = await findPersonByEmail(deps.db, input.email)
   const proved = await proveByPassword(deps, input, named, caller)
   if (proved === undefined) return refuseLogin(deps, named, caller)
+  if (proved === 'no cookies for programs') throw noCookies()
   if (proved.system !== undefined) return { system: proved.system }
   const { person, stored } = proved
   const better = deps.passwords.isOutdated(stored) ? await deps.passwords.hash(input.password) : undefined

@@ -17,6 +17,8 @@ export type Purpose = {
   mode: SessionMode
   /** Base64url; see spendSignInCode. */
   challenge: string | null
+  /** Of an invitation, which a new account accepts. */
+  invitationToken: string | null
   /** Set when a signed-in person connects an identity: the session that must finish it. */
   link: { personId: string; sessionId: string } | null
 }

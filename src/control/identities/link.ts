@@ -71,7 +71,14 @@ export const openTicket = (deps: ProviderDeps, provider: string, text: string): 
     throw new AppError('gone', 'This address is not good any more; begin to connect your account again.')
   }
   const { returnTo, personId, sessionId } = ticket
-  return { provider, returnTo, mode: 'bearer', challenge: null, link: { personId, sessionId } }
+  return {
+    provider,
+    returnTo,
+    mode: 'bearer',
+    challenge: null,
+    invitationToken: null,
+    link: { personId, sessionId },
+  }
 }
 
 /** What the session that began sends to finish. */

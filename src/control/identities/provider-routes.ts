@@ -25,7 +25,7 @@ const tags = ['Account']
 const configSeconds = 60
 
 const purposeOf = (deps: ProviderDeps, provider: string, query: Static<typeof StartQuery>): Purpose => {
-  const { returnTo, challenge, ticket, mode = 'bearer' } = query
+  const { returnTo, challenge, ticket, invitationToken = null, mode = 'bearer' } = query
   if (ticket !== undefined) return openTicket(deps, provider, ticket)
   if (challenge !== undefined && (returnTo === undefined || mode === 'cookie')) {
     throw new AppError(
@@ -34,7 +34,7 @@ const purposeOf = (deps: ProviderDeps, provider: string, query: Static<typeof St
     )
   }
   const place = returnTo === undefined ? null : readReturnTo(returnTo, deps.publicUrl, deps.returnOrigins)
-  return { provider, returnTo: place, mode, challenge: challenge ?? null, link: null }
+  return { provider, returnTo: place, mode, challenge: challenge ?? null, invitationToken, link: null }
 }
 
 /** What an app finds behind the `#`, where neither a log nor another site sees it. */
@@ -116,7 +116,7 @@ const callbackRoute = (app: App, deps: ProviderDeps, provider: Provider): void =
       const finish = async () => {
         const identity = await prove(deps, provider, flow, request)
         if (link !== null) return linkCodeFor(deps, link, identity)
-        const identityId = await recognise(deps, provider, identity, caller)
+        const identityId = await recognise(deps, provider, identity, caller, flow.invitationToken)
         if (returnTo === null || mode === 'cookie') return signInAs(deps, identityId, mode, caller)
         return codeFor(deps, identityId, challenge)
       }

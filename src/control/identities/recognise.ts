@@ -3,11 +3,13 @@ import type { Caller } from '../../http/identity.ts'
 import { AppError, isAppError } from '../../kernel/errors.ts'
 import { writeMasterAudit } from '../../master/audit-log.ts'
 import type { MasterTransaction } from '../../master/master.ts'
-import { findPersonByEmail, insertPerson, type Person } from '../../master/people.ts'
+import { findPersonByEmail, insertPerson, normalizeEmail, type Person } from '../../master/people.ts'
 import type { ProvidedIdentity } from '../../oidc/claims.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import { mailsToOne } from '../auth/limits.ts'
 import { linkTo } from '../auth/links.ts'
+import { giveMembership, lockInvitation } from '../invitations/answer.ts'
+import type { Invitation } from '../invitations/queries.ts'
 import { enqueueMail } from '../mail.ts'
 import type { ProviderDeps } from './provider-deps.ts'
 import { findIdentity, insertIdentity } from './queries.ts'
@@ -31,17 +33,24 @@ const unproved = (label: string): AppError =>
 const closed = (): AppError =>
   new AppError('forbidden', 'Nobody can sign up here by themselves; ask the operator for an account.')
 
+const forAnother = (): AppError =>
+  new AppError(
+    'forbidden',
+    'This invitation was sent to another address; sign in with the account of that one.',
+  )
+
 const taken = (label: string): AppError =>
   new AppError(
     'email_taken',
     `There is an account with your address already. Open the link that we have mailed you to connect ${label} to it, or sign in as before.`,
   )
 
-/** A new account with the names and the proved address that the provider gave. */
+/** A new account with the names and the proved address that the provider gave; a member where it was invited to. */
 const register = async (
   trx: MasterTransaction,
   identity: ProvidedIdentity & { email: string },
   caller: Caller,
+  invitation: Invitation | undefined,
 ): Promise<Recognised> => {
   const { email, firstName, lastName } = identity
   const person = await insertPerson(trx, {
@@ -60,6 +69,7 @@ const register = async (
   await writeMasterAudit(trx, { actor, action: 'person.registered', entity: account, caller })
   const entity = { type: 'identity', id: identityId }
   await writeMasterAudit(trx, { actor, action: 'identity.linked', entity, caller })
+  if (invitation !== undefined) await giveMembership(trx, invitation, person.id, caller)
   return { identityId }
 }
 
@@ -70,6 +80,7 @@ const decide = async (
   provider: Provider,
   identity: ProvidedIdentity,
   caller: Caller,
+  invitationToken: string | null,
 ): Promise<Recognised> => {
   const { email, emailVerified } = identity
   // Before the identity: a first sign-in beside this one commits both at once, so who sees its account sees its identity.
@@ -81,8 +92,13 @@ const decide = async (
   }
   if (email === undefined || !emailVerified) return { refusal: unproved(provider.label), personId: null }
   if (owner !== undefined) return { owner }
-  if (!deps.signUpOpen) return { refusal: closed(), personId: null }
-  return register(trx, { ...identity, email }, caller)
+  const invited = deps.signUpInvited && invitationToken !== null
+  if (!deps.signUpOpen && !invited) return { refusal: closed(), personId: null }
+  const invitation = invited ? await lockInvitation(trx, invitationToken) : undefined
+  if (invitation !== undefined && invitation.email !== normalizeEmail(email)) {
+    return { refusal: forAnother(), personId: null }
+  }
+  return register(trx, { ...identity, email }, caller, invitation)
 }
 
 /** Asks the owner of the address, in a mail, whether the identity is theirs. */
@@ -113,9 +129,10 @@ const decideOnce = async (
   provider: Provider,
   identity: ProvidedIdentity,
   caller: Caller,
+  invitationToken: string | null,
 ): Promise<Recognised> => {
   const once = (): Promise<Recognised> =>
-    deps.db.transaction().execute((trx) => decide(trx, deps, provider, identity, caller))
+    deps.db.transaction().execute((trx) => decide(trx, deps, provider, identity, caller, invitationToken))
   try {
     return await once()
   } catch (error) {
@@ -139,7 +156,8 @@ export const auditFailedSignIn = (
   )
 
 /**
- * The identity to sign in with: a known one, or that of a new account. Throws `forbidden` (disabled, or nobody can sign up),
+ * The identity to sign in with: a known one, or that of a new account, which accepts the invitation of the token. Throws as
+ * invitations do, and `forbidden` (disabled, or nobody can sign up),
  * `email_not_verified`, and `email_taken` when the address has an account, which then gets a mail.
  */
 export const recognise = async (
@@ -147,8 +165,9 @@ export const recognise = async (
   provider: Provider,
   identity: ProvidedIdentity,
   caller: Caller,
+  invitationToken: string | null = null,
 ): Promise<string> => {
-  const found = await decideOnce(deps, provider, identity, caller)
+  const found = await decideOnce(deps, provider, identity, caller, invitationToken)
   if ('identityId' in found) return found.identityId
   if ('owner' in found) await askOwner(deps, provider, found.owner, identity)
   await auditFailedSignIn(deps, 'owner' in found ? found.owner.id : found.personId, caller)

@@ -26,6 +26,14 @@ export const StartQuery = Type.Object({
       description: 'cookie: the tokens come in cookies with the last answer, and returnTo gets no code',
     }),
   ),
+  invitationToken: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 200,
+      description:
+        "From an invitation's link: a new account with its address joins the tenant, also where nobody else may sign up",
+    }),
+  ),
   ticket: Type.Optional(
     Type.String({
       maxLength: 4096,

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { MasterDb, MasterTransaction } from '../../master/master.ts'
 
 /** How many have each of these roles, in one tenant or (null) in all. */
@@ -14,6 +15,18 @@ export const countMembers = async (
     .groupBy('role_id')
     .execute()
   return new Map(rows.map(({ role_id, members }) => [role_id, Number(members)]))
+}
+
+/** How many invitations that can still be accepted give this role. */
+export const countInvited = async (db: MasterDb, roleId: string): Promise<number> => {
+  const { invited } = await db
+    .selectFrom('invitations')
+    .select((w) => w.fn.countAll<string>().as('invited'))
+    .where('role_id', '=', roleId)
+    .where('status', '=', 'open')
+    .where('expires_at', '>', sql<Date>`now()`)
+    .executeTakeFirstOrThrow()
+  return Number(invited)
 }
 
 /** The policies of these roles, by name, each with what it holds. */

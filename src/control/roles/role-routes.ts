@@ -4,7 +4,7 @@ import { answers, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { type AccessChange, changeAccess } from './changes.ts'
 import type { Surface } from './editor.ts'
-import { addPolicies, countMembers, policiesOfRoles, removePolicy } from './link-queries.ts'
+import { addPolicies, countInvited, countMembers, policiesOfRoles, removePolicy } from './link-queries.ts'
 import { type Deps, namedRoutes, type Thing, viewOf } from './named-routes.ts'
 import { findNamed, findOwn, insertNamed } from './queries.ts'
 import { CreateRoleBody, mostPolicies, RolePolicyParams, RoleView, toRoleViews } from './schemas.ts'
@@ -16,6 +16,11 @@ const roles: Thing = {
   toViews: toRoleViews,
   inUse: async ({ trx, tenantId }, { id, name }) => {
     const members = (await countMembers(trx, tenantId, [id])).get(id) ?? 0
+    const invited = members > 0 ? 0 : await countInvited(trx, id)
+    if (invited > 0) {
+      const what = invited === 1 ? '1 open invitation gives' : `${invited} open invitations give`
+      return `${what} the role ${name}; take them back first.`
+    }
     if (members === 0) return undefined
     const who = members === 1 ? '1 member has' : `${members} members have`
     return `${who} the role ${name}; give them another role first.`

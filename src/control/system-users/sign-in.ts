@@ -13,6 +13,13 @@ export type SystemSignedIn = Readonly<{
   chosen: MemberTenant | undefined
 }>
 
+/** Whether this is a system user and one of its secrets. */
+export const isSystemUser = (
+  { db }: Pick<ControlDeps, 'db'>,
+  client: { id: string; secret: string },
+): Promise<boolean> =>
+  db.transaction().execute(async (trx) => (await lockSystemUser(trx, client)) !== undefined)
+
 /**
  * Signs a system user in by id or email and one of its secrets; undefined when they do not fit. With one active tenant
  * that is chosen, as for a person.

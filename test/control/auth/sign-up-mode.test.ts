@@ -2,8 +2,11 @@ import t from 'tap'
 import { insertPerson } from '../../../src/master/people.ts'
 import { type Freehold, startFreehold } from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
+import { openBrowser } from '../../helpers/provider-browser.ts'
+import { startHonestProvider } from '../../helpers/providers.ts'
 
 const password = 'a long passphrase'
+const publicUrl = 'http://localhost:4000'
 
 /** The Admin of a new tenant, whose account was there before nobody could sign up any more. */
 const oldAdmin = async ({ call, service }: Freehold): Promise<string> => {
@@ -36,8 +39,11 @@ const modes = [
 for (const { invited, ...mode } of modes) {
   t.test(`with ${JSON.stringify(mode)} nobody makes an account by themselves`, async (t) => {
     const mailbox = await openMailbox(t)
-    const freehold = await startFreehold(t, { ...mode, ...mailbox.env, RATE_LIMITS: 'on', HOST: '127.0.0.1' })
-    const { call, service } = freehold
+    const redirectUri = `${publicUrl}/auth/honest/callback`
+    const honest = await startHonestProvider(t, 'HONEST', { redirectUri })
+    const env = { ...mode, ...mailbox.env, ...honest.env, RATE_LIMITS: 'on', HOST: '127.0.0.1' }
+    const freehold = await startFreehold(t, env)
+    const { app, call, service } = freehold
     const token = await oldAdmin(freehold)
     const invite = (email: string) =>
       call('POST', '/api/invitations', { token, body: { email, role: 'Viewer' } })
@@ -55,6 +61,42 @@ for (const { invited, ...mode } of modes) {
       .where('email', 'in', [email, 'x@example.com'])
       .execute()
     t.strictSame(found, invited === 201 ? [{ email }] : [])
+
+    // The same by a provider that vouches for the address.
+    const guest = 'guest@example.com'
+    for (const [login, address] of Object.entries({ guest, stranger: 'stranger@example.com' })) {
+      honest.people.set(login, { email: address, email_verified: true })
+    }
+    t.equal((await invite(guest)).status, 201)
+    const [letter] = await mailbox.receive(service, guest)
+    const visit = (login: string, invitationToken?: string) =>
+      openBrowser(app, publicUrl).visit(
+        `/auth/honest${invitationToken === undefined ? '' : `?invitationToken=${invitationToken}`}`,
+        { login },
+      )
+    const people = async () =>
+      (
+        await service.master.db
+          .selectFrom('people')
+          .select('email')
+          .where('email', 'in', [guest, 'stranger@example.com'])
+          .execute()
+      ).map((row) => row.email)
+    t.match((await visit('guest')).body, { code: 'forbidden' }, 'without the invitation')
+    t.match((await visit('stranger', letter?.token)).body, { code: 'forbidden' }, 'with somebody else’s')
+    t.match((await visit('guest', `${letter?.token}x`)).body, {
+      code: invited === 201 ? 'not_found' : 'forbidden',
+    })
+    t.strictSame(await people(), [])
+    const place = await visit('guest', letter?.token)
+    if (invited === 403) {
+      t.match(place.body, { code: 'forbidden' })
+    } else {
+      t.match(place.body, { user: { email: guest, emailVerified: true }, tenant: { name: 'Acme' } })
+      t.match((await visit('stranger', letter?.token)).body, { code: 'gone' }, 'once')
+      t.match((await visit('guest', letter?.token)).body, { user: { email: guest } }, 'who is known signs in')
+    }
+    t.strictSame(await people(), invited === 201 ? [guest] : [])
   })
 }
 

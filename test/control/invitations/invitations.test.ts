@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import t from 'tap'
 import { type Member, type SignedIn, startFreehold } from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
@@ -492,3 +493,59 @@ t.test(
     t.equal((await answer(person, token)).status, 200)
   },
 )
+
+t.test(
+  'an invitation that has ended says so for 30 days, with the links that later mails replaced',
+  async (t) => {
+    const admin = await newTenant()
+    const ages = { kept: 29, dropped: 31 }
+    const ids: Record<string, string> = {}
+    for (const [name, days] of Object.entries(ages)) {
+      const { body } = await invite(admin, newAddress())
+      ids[name] = String(body.id)
+      await resend(admin, String(body.id))
+      await call('DELETE', `/api/invitations/${body.id}`, { token: admin.token })
+      await sql`update invitations set closed_at = now() - make_interval(days => ${days}) where id = ${body.id}`.execute(
+        db,
+      )
+    }
+    for (const [name, days] of Object.entries({ late: 29, forgotten: 31, waiting: -7 })) {
+      ids[name] = String((await invite(admin, newAddress())).body.id)
+      await sql`update invitations set expires_at = now() - make_interval(days => ${days}) where id = ${ids[name]}`.execute(
+        db,
+      )
+    }
+    await service.accountTasks['tidy-access']({})
+    const left = await db
+      .selectFrom('invitations')
+      .select('id')
+      .where('tenant_id', '=', admin.tenantId)
+      .execute()
+    t.strictSame(left.map(({ id }) => id).sort(), [ids.kept, ids.late, ids.waiting].sort())
+    const links = await db
+      .selectFrom('replaced_invitation_tokens')
+      .select('invitation_id')
+      .where('invitation_id', 'in', Object.values(ids))
+      .execute()
+    t.strictSame(links, [{ invitation_id: ids.kept }])
+  },
+)
+
+t.test('a role that open invitations give is not deleted under them', async (t) => {
+  const admin = await newTenant()
+  const role = await call('POST', '/api/roles', { token: admin.token, body: { name: 'Guide' } })
+  const { body } = await invite(admin, newAddress(), 'Guide')
+  const drop = () => call('DELETE', `/api/roles/${role.body.id}`, { token: admin.token })
+  t.match(await drop(), {
+    status: 409,
+    body: { code: 'conflict', detail: /^1 open invitation gives the role Guide/ },
+  })
+  await invite(admin, newAddress(), 'Guide')
+  t.match((await drop()).body, { detail: /^2 open invitations give/ })
+  await sql`update invitations set expires_at = now() where id <> ${body.id} and tenant_id = ${admin.tenantId}`.execute(
+    db,
+  )
+  t.match((await drop()).body, { detail: /^1 open/ }, 'what has expired counts no more')
+  await call('DELETE', `/api/invitations/${body.id}`, { token: admin.token })
+  t.equal((await drop()).status, 204)
+})

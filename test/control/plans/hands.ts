@@ -2,6 +2,18 @@ import type { Answer, Freehold, SignedIn } from '../../helpers/freehold.ts'
 
 let count = 0
 
+/** Resolves when this node has been told of the change and has forgotten what it knew. */
+export const heard = ({ service: { grants } }: Freehold, change: string): Promise<void> =>
+  new Promise((resolve) => {
+    const forget = grants.forget.bind(grants)
+    grants.forget = (told) => {
+      forget(told)
+      if (told !== change) return
+      grants.forget = forget
+      resolve()
+    }
+  })
+
 /** A platform admin, and what they do with plans. */
 export const planHands = async ({ call, service, signUp }: Freehold) => {
   const operator: SignedIn = await signUp()

@@ -211,8 +211,18 @@ t.test('email and secret give the same token at the login, and no refresh token'
     { email: system.email, password: system.secret },
     { 'x-auth-mode': 'cookie', origin: 'http://localhost:4000' },
   )
-  t.equal(inCookies.status, 401)
+  t.match(inCookies.body, { code: 'validation_failed', errors: [{ path: '/x-auth-mode' }] })
+  t.notMatch(inCookies.text, 'ccessToken')
   t.notOk(inCookies.headers['set-cookie'])
+  const guessed = await login(
+    { email: system.email, password: other.secret },
+    { 'x-auth-mode': 'cookie', origin: 'http://localhost:4000' },
+  )
+  t.match(
+    guessed.body,
+    { status: 401, code: 'invalid_credentials' },
+    'who does not know the secret learns nothing',
+  )
   await asAdmin('PATCH', `/${system.id}`, { disabled: true })
   t.equal((await login({ email: system.email, password: system.secret })).status, 401)
 })

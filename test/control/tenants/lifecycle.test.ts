@@ -339,3 +339,44 @@ t.test('platform admins rename, and a slug stays with one tenant', async (t) => 
   }
   t.match((await call('GET', '/tenants/renamed', { token: one.token })).body, { name: 'Renamed' })
 })
+
+t.test('deleted, restored, suspended and purged at once, a tenant ends whole or gone', async (t) => {
+  const operator = await platformAdmin()
+  const problems = async () =>
+    (await service.manager.inspect()).filter(({ severity }) => severity === 'problem')
+  const before = await problems()
+  for (let round = 0; round < 3; round += 1) {
+    const admin = await newTenant()
+    const url = `/platform/tenants/${admin.tenantId}`
+    const ask = (method: string, path: string) => call(method, `${url}${path}`, { token: operator.token })
+    const purge = () => service.manager.purgeTenants()
+    await ask('DELETE', '')
+    const answers = await Promise.all([
+      ask('DELETE', '?purge=true').then((answer) => purge().then(() => answer)),
+      ...['restore', 'suspend', 'restore', 'resume', 'restore'].map((name) => ask('POST', `/${name}`)),
+      ask('DELETE', '?purge=true').then((answer) => purge().then(() => answer)),
+      ask('DELETE', ''),
+      ...['restore', 'restore'].map((name) => ask('POST', `/${name}`)),
+    ])
+    for (const { status, text } of answers) t.ok([200, 202, 403, 404, 409, 410].includes(status), text)
+    await purge()
+    const tenant = await db
+      .selectFrom('tenants')
+      .selectAll()
+      .where('id', '=', admin.tenantId)
+      .executeTakeFirst()
+    const certificate = await db
+      .selectFrom('erasures')
+      .selectAll()
+      .where('tenant_id', '=', admin.tenantId)
+      .executeTakeFirst()
+    if (tenant === undefined) t.ok(certificate?.finished_at, 'gone, with its certificate')
+    else {
+      t.equal(certificate, undefined, 'whole')
+      t.ok(tenant.database_id)
+      t.equal((await asSuperuser(admin.tenantId, 'select from settings')).length, 1)
+      t.equal(tenant.status === 'deleted', tenant.restore_to !== null && tenant.purge_after !== null)
+    }
+    t.strictSame(await problems(), before)
+  }
+})
