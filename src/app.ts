@@ -45,6 +45,7 @@ import { anchorOf, findCheckpoint } from './master/audit-checkpoints.ts'
 import { auditJwks } from './master/audit-keys.ts'
 import { createProvider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
+import { analyticsRoutes } from './tenant/analytics/routes.ts'
 import { type AuditDeps, auditRoutes } from './tenant/audit/routes.ts'
 import { jobRoutes } from './tenant/jobs/routes.ts'
 import { projectRoutes } from './tenant/projects/routes.ts'
@@ -173,6 +174,7 @@ export const buildApp = async (
   // Tenant
   memberRoutes(app, control)
   userRoutes(app)
+  analyticsRoutes(app)
   workspaceRoutes(app)
   workspaceMemberRoutes(app)
   projectRoutes(app)

@@ -141,6 +141,8 @@ export const rows: readonly Row[] = [
   row('GET /api/tenant/usage', 'tenant-api:billing:read', 200),
   row('GET /api/tenant/subscription', 'tenant-api:billing:read', 200),
   row('PUT /api/tenant/subscription', 'tenant-api:billing:update', 200, { body: { plan: 'free' } }),
+  row('GET /api/analytics/summary', 'tenant-api:analytics:read', 200),
+
   row('GET /api/users', 'tenant-api:user:read', 200),
   row('POST /api/users', 'tenant-api:user:create', 201, { body: { email, firstName: 'X' } }),
   row('GET /api/users/count', 'tenant-api:user:read', 200),
