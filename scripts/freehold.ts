@@ -1,3 +1,4 @@
+import { addAuditArchive } from './commands/audit/archive.ts'
 import { addAuditVerify } from './commands/audit/verify.ts'
 import { addDoctor } from './commands/doctor/doctor.ts'
 import { addKeysRotate } from './commands/keys/rotate.ts'
@@ -27,6 +28,7 @@ addKeysRotate(keys)
 
 const audit = noun(program, 'audit', "Tenants' audit logs")
 addAuditVerify(audit)
+addAuditArchive(audit)
 
 const master = noun(program, 'master', 'The control database')
 addMasterMigrate(master)

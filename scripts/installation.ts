@@ -51,6 +51,7 @@ export const openManager = (
     log,
     spareDatabases: config.spareDatabases,
     tenantMaxConnections: config.tenantMaxConnections,
+    auditArchiveDays: config.auditArchiveDays,
   })
 
 /** Brings the installation up to date, as a start of the service does, and runs `work` on it. */

@@ -97,6 +97,7 @@ export const openService = async (
       log,
       spareDatabases: config.spareDatabases,
       tenantMaxConnections: config.tenantMaxConnections,
+      auditArchiveDays: config.auditArchiveDays,
     })
     closers.push(() => manager.close())
     const cluster = await manager.prepareDefaultCluster(grounds.provisioner)

@@ -182,7 +182,9 @@ const openWorker = async (run: Run, service: Service): Promise<Worker> => {
   // The first tenants shall find a database; later refills are the worker's.
   const { spares } = await open(run, service.manager.startFacts())
   if (spares === 0) await open(run, service.manager.refillSpares())
-  return open(run, startWorker(service), (worker) => worker.stop())
+  return open(run, startWorker({ ...service, auditRetentionDays: run.config.auditRetentionDays }), (worker) =>
+    worker.stop(),
+  )
 }
 
 const start = async (run: Run): Promise<void> => {

@@ -19,6 +19,8 @@ export type WorkerDeps = {
   /** What runs tenants' jobs; without it they wait for another worker. */
   jobRunner?: JobRunner
   wakeUps?: Pick<TenantWakeUps, 'queueDue'>
+  /** Days after which entries of audit logs are removed; undefined: never. */
+  auditRetentionDays?: number | undefined
   /** Milliseconds between looks for killed workers. */
   livenessInterval?: number
 }
@@ -50,13 +52,21 @@ const defaultLivenessInterval = 10_000
 const workerLock = (workerId: string): string => `worker:${workerId}`
 
 /** Every task of the installation itself. */
-const taskHandlers = ({ manager, log, accountTasks }: WorkerDeps): Omit<TaskHandlers, 'run-tenant-jobs'> => ({
+const taskHandlers = ({
+  manager,
+  log,
+  accountTasks,
+  auditRetentionDays,
+}: WorkerDeps): Omit<TaskHandlers, 'run-tenant-jobs'> => ({
   ...accountTasks,
   'refill-spares': () => manager.refillSpares(),
   'provision-tenant': ({ tenantId }) => manager.provisionTenant(tenantId),
   'erase-database': ({ databaseId }) => manager.eraseDatabase(databaseId),
   'tenant-outbox': ({ tenantId }) => manager.deliverOutbox(tenantId),
   'purge-tenants': () => manager.purgeTenants(),
+  'prune-audit': async () => {
+    if (auditRetentionDays !== undefined) await manager.pruneAuditLogs(auditRetentionDays)
+  },
   'measure-storage': () => manager.measureStorage(),
   'migrate-databases': async () => {
     await manager.migrateDatabases()

@@ -85,6 +85,9 @@ export const verifyChain = async (
     if (problems.length < maxProblems) problems.push({ kind, position, entryId })
   }
   let head = start
+  if (checkpoint?.position === start.position && checkpoint.hash !== start.hash) {
+    report('rewritten', start.position, null)
+  }
   let verified = 0
   const take = (row: SealedRow): void => {
     const position = Number(row.position)

@@ -52,6 +52,10 @@ export type Config = Readonly<{
   spareDatabases: number
   /** Days until a deleted tenant is erased; until then it can be restored. */
   tenantGraceDays: number
+  /** Days after which entries of tenants' audit logs are removed; undefined: never. */
+  auditRetentionDays: number | undefined
+  /** Days for which the audit log of an erased tenant is kept. */
+  auditArchiveDays: number
   /** Bearer token for `/metrics`; without one only loopback may read them. */
   metricsToken: string | undefined
 }>
@@ -228,6 +232,8 @@ export const loadConfig = (env: Environment, cwd: string = process.cwd()): Confi
     tenantMaxConnections: read('TENANT_MAX_CONNECTIONS', integer(1, 100), 8),
     spareDatabases: read('SPARE_DATABASES', integer(0, 200), 4),
     tenantGraceDays: read('TENANT_GRACE_DAYS', integer(1, 365), 30),
+    auditRetentionDays: read('AUDIT_RETENTION_DAYS', integer(30, 36_500), undefined),
+    auditArchiveDays: read('AUDIT_ARCHIVE_DAYS', integer(0, 3_650), 90),
     metricsToken: read('METRICS_TOKEN', secretText, undefined),
   }
   if (!config.rateLimits && !isLoopback(host)) {

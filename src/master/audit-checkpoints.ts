@@ -61,6 +61,24 @@ export const keepCheckpoint = async (
     .execute()
 }
 
+/** Keeps where a tenant's log begins from now on, signed. */
+export const keepPruned = async (
+  db: MasterDb,
+  signer: Signer,
+  tenantId: string,
+  place: Place,
+): Promise<void> => {
+  await db
+    .updateTable('audit_checkpoints')
+    .set({
+      pruned_position: String(place.position),
+      pruned_hash: place.hash,
+      pruned: signPlace(signer, prunedType, tenantId, place),
+    })
+    .where('tenant_id', '=', tenantId)
+    .execute()
+}
+
 /** Notes that the chain in the tenant's database does not go on from the checkpoint, or that it does again. */
 export const noteBroken = async (db: MasterDb, tenantId: string, broken: boolean): Promise<void> => {
   await db

@@ -30,6 +30,7 @@ const columnOf = (
 export const sealedColumns: readonly SealedColumn[] = [
   columnOf('signing_keys', 'private_key', ({ id }) => sealedFor.signingKey(id), { idType: 'text' }),
   columnOf('audit_keys', 'private_key', ({ id }) => sealedFor.auditKey(id), { idType: 'text' }),
+  columnOf('audit_archive_parts', 'sealed', ({ id }) => sealedFor.auditArchive(id)),
   columnOf('clusters', 'provisioner', ({ id }) => sealedFor.provisioner(id)),
   columnOf('databases', 'secret', (row) => sealedFor.databaseSecret(row as DatabaseRow), {
     more: ['cluster_id', 'name', 'credential_version'],

@@ -12,6 +12,7 @@ export const sealedFor = {
   }): string => `database:${row.cluster_id}:${row.id}:${row.name}:${row.credential_version}`,
   provisioner: (clusterId: string): string => `provisioner:${clusterId}`,
   signingKey: (kid: string): string => `signing-key:${kid}`,
+  auditArchive: (partId: string): string => `audit-archive:${partId}`,
   auditKey: (kid: string): string => `audit-key:${kid}`,
   session: (sessionId: string): string => `session:${sessionId}`,
   payload: (payloadId: string): string => `payload:${payloadId}`,

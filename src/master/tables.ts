@@ -1,6 +1,22 @@
 // Written by `npm run types` from the migrated database; a test compares the two. Do not edit.
 import type { Generated } from 'kysely'
 
+export type AuditArchivePartsTable = {
+  id: string
+  tenant_id: string
+  part: number
+  sealed: Buffer
+}
+
+export type AuditArchivesTable = {
+  tenant_id: string
+  entries: string
+  checkpoint: string | null
+  pruned: string | null
+  created_at: Generated<Date>
+  erase_after: Date
+}
+
 export type AuditCheckpointsTable = {
   tenant_id: string
   position: string
@@ -80,6 +96,9 @@ export type ErasuresTable = {
   deleted_at: Date | null
   begun_at: Generated<Date>
   finished_at: Date | null
+  audit_entries: string | null
+  audit_hash: string | null
+  audit_kept_until: Date | null
 }
 
 export type IdempotencyKeysTable = {
@@ -407,6 +426,8 @@ export type TenantsTable = {
 }
 
 export type MasterTables = {
+  audit_archive_parts: AuditArchivePartsTable
+  audit_archives: AuditArchivesTable
   audit_checkpoints: AuditCheckpointsTable
   audit_keys: AuditKeysTable
   audit_log: AuditLogTable

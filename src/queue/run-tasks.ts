@@ -51,6 +51,7 @@ const choresByClock = [
     match: '*/5 * * * *',
     options: { jobKey: 'measure-storage', queueName: 'measure-storage' },
   },
+  { task: 'prune-audit', match: '41 3 * * *', options: { jobKey: 'prune-audit', queueName: 'prune-audit' } },
   { task: 'tidy-access', match: '17 * * * *', options: { jobKey: 'tidy-access', queueName: 'tidy-access' } },
 ]
 

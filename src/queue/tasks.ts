@@ -9,6 +9,8 @@ export type Tasks = {
   /** Something waits in the master that the tenant's own database is to be told; queued by triggers. */
   'tenant-outbox': { tenantId: string }
   'purge-tenants': Record<string, never>
+  /** Removes what is older than the audit logs are to be. */
+  'prune-audit': Record<string, never>
   'migrate-databases': Record<string, never>
   reconcile: Record<string, never>
   /** A mail, kept sealed in the master under this id. */

@@ -29,7 +29,7 @@ const readWritten = (context: Context, cluster: Cluster): Promise<Written[]> =>
   })
 
 /** Databases whose schema is up to date; the others are sealed when they are. */
-const sealable = ({ master, migrations }: Context) =>
+export const sealable = ({ master, migrations }: Context) =>
   master.db
     .selectFrom('databases')
     .innerJoin('tenants', 'tenants.database_id', 'databases.id')
@@ -39,7 +39,8 @@ const sealable = ({ master, migrations }: Context) =>
 const findTenants = (context: Context, names: readonly string[]): Promise<Sealable[]> =>
   sealable(context).where('databases.name', 'in', names).execute()
 
-const signerOf = async ({ master, box, installationId }: Context): Promise<Signer> => ({
+/** What signs for this installation. */
+export const signerOf = async ({ master, box, installationId }: Context): Promise<Signer> => ({
   key: await loadAuditKey(master.db, box),
   installationId,
 })

@@ -19,6 +19,8 @@ export type Context = Readonly<{
   migrations: MigrationSet
   /** Usable spares that each open shared cluster should have. */
   spareDatabases: number
+  /** Days for which the audit log of an erased tenant is kept; 0: not at all. */
+  auditArchiveDays: number
   /** Connections that the nodes together keep one tenant to. */
   tenantMaxConnections: number
 }>

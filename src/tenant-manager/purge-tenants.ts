@@ -1,12 +1,15 @@
 import { sql } from 'kysely'
 import { newId } from '../kernel/ids.ts'
+import { eraseArchives } from '../master/audit-archives.ts'
 import { writeMasterAudit } from '../master/audit-log.ts'
+import { archiveAudit } from './archive-audit.ts'
 import { type Context, tenantLock } from './context.ts'
 import { eraseDatabase } from './erase-database.ts'
 import { failOperation, operationStep, resumeOperation, succeedOperations } from './operations.ts'
 
 /** Erases every deleted tenant whose grace is over. One that fails does not keep the others; then this throws the first error. */
 export const purgeTenants = async (context: Context): Promise<void> => {
+  await eraseArchives(context.master.db)
   const due = await context.master.db
     .selectFrom('tenants')
     .select('id')
@@ -20,7 +23,7 @@ export const purgeTenants = async (context: Context): Promise<void> => {
 }
 
 /**
- * Erases one: gives up the deed and begins the certificate, which is the commit point; then the database, its roles and its
+ * Erases one: keeps its audit log; gives up the deed and begins the certificate, which is the commit point; then the database, its roles and its
  * secret go; then everything that the master knows of the tenant, and the certificate is finished. Can be repeated from any
  * point. Does nothing while another process is at it, or when the tenant was restored in time.
  */
@@ -29,6 +32,7 @@ const purgeTenant = async (context: Context, tenantId: string): Promise<void> =>
   if (lock === undefined) return
   const { db } = context.master
   try {
+    if (context.auditArchiveDays > 0) await archiveAudit(context, tenantId, context.auditArchiveDays)
     const databaseId = await giveUpDeed(context, tenantId)
     if (databaseId === false) return
     const operationId = await resumeOperation(db, 'purge', 'erase', { tenantId })
@@ -53,7 +57,11 @@ const giveUpDeed = (context: Context, tenantId: string): Promise<string | null |
       .leftJoin('databases', 'databases.id', 'tenants.database_id')
       .leftJoin('clusters', 'clusters.id', 'databases.cluster_id')
       .select(['tenants.slug', 'tenants.name', 'tenants.created_at', 'tenants.deleted_at'])
+      .leftJoin('audit_archives', 'audit_archives.tenant_id', 'tenants.id')
+      .leftJoin('audit_checkpoints', 'audit_checkpoints.tenant_id', 'tenants.id')
       .select(['tenants.database_id', 'databases.name as database_name', 'clusters.name as cluster'])
+      .select(['audit_archives.entries as audit_entries', 'audit_archives.erase_after as audit_kept_until'])
+      .select('audit_checkpoints.hash as audit_hash')
       .where('tenants.id', '=', tenantId)
       .where('tenants.status', '=', 'deleted')
       .where('tenants.purge_after', '<=', sql<Date>`now()`)

@@ -16,7 +16,7 @@ export class BrokenChainError extends Error {}
 /** Entries sealed in one transaction: a tenth of a second. */
 const batch = 2_000
 /** One sealer at a time in a tenant's database. */
-const sealerLock = 20_180_526
+export const sealerLock = 20_180_526
 /**
  * A number is taken just before its transaction has an id, so a gap is kept for longer than that can last. After a day
  * also when ids have begun anew, in a database that was restored elsewhere.

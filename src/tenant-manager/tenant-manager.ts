@@ -20,6 +20,7 @@ import { measureStorage } from './measure-storage.ts'
 import { migrateDatabases } from './migrate-databases.ts'
 import { provisionTenant } from './provision-tenant.ts'
 import { Provisioner } from './provisioner.ts'
+import { pruneAuditLogs } from './prune-audit.ts'
 import { purgeTenants } from './purge-tenants.ts'
 import { repair } from './reconcile.ts'
 import { refillSpares } from './refill-spares.ts'
@@ -35,6 +36,8 @@ export type TenantManagerOptions = {
   spareDatabases: number
   /** Connections that the nodes together keep one tenant to; its login role's own limit is twice that. */
   tenantMaxConnections: number
+  /** Days for which the audit log of an erased tenant is kept; default 90, 0: not at all. */
+  auditArchiveDays?: number
   /** Where the migrations of tenant databases are; default: those of this release. */
   migrationsFolder?: string
 }
@@ -48,10 +51,11 @@ export type TenantManager = ReturnType<typeof createTenantManager>
  * first use; `close` gives up its locks, so call it when its work is done.
  */
 export const createTenantManager = (options: TenantManagerOptions) => {
-  const { migrationsFolder = ownMigrations, ...given } = options
+  const { migrationsFolder = ownMigrations, auditArchiveDays = 90, ...given } = options
   const locks = new LiveLocks(given.master, given.log)
   const open = async (): Promise<Context> => ({
     ...given,
+    auditArchiveDays,
     locks,
     provisioner: new Provisioner(),
     templates: new Map(),
@@ -106,6 +110,8 @@ export const createTenantManager = (options: TenantManagerOptions) => {
     sealAudit: async (tenantId: string) => sealTenant(await context(), tenantId),
     /** Leaves the sealing to another node. */
     stopSealing: async () => sealer?.release(),
+    /** Removes entries older than so many days from tenants' audit logs. */
+    pruneAuditLogs: async (days: number) => pruneAuditLogs(await context(), days),
     verifyAudit: async (tenantId: string) => verifyAudit(await context(), tenantId),
     /** How many open clusters there are; throws when one of them does not answer. */
     pingClusters: async () => pingClusters(await context()),

@@ -27,6 +27,7 @@ const openContext = async (t: Test): Promise<Context> => {
   t.teardown(() => locks.close())
   return {
     ...{ master, box, installationId, log, locks, spareDatabases: 1, tenantMaxConnections: 8 },
+    auditArchiveDays: 0,
     provisioner: new Provisioner(),
     templates: new Map(),
     migrations: await readMigrationSet(new URL('../../migrations-tenant', import.meta.url).pathname),

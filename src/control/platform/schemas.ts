@@ -61,6 +61,11 @@ export const ErasureView = Type.Object(
     createdAt: Time(),
     deletedAt: Nullable(Time()),
     begunAt: Time(),
+    auditEntries: Nullable(
+      Type.Integer({ description: 'Entries of its audit log that are kept for a time' }),
+    ),
+    auditHash: Nullable(Type.String({ description: 'The last hash of that log' })),
+    auditKeptUntil: Nullable(Time()),
     finishedAt: Nullable({ ...Time(), description: 'Database, roles, secret and all that was known: gone' }),
   },
   { title: 'Erasure' },
@@ -76,5 +81,8 @@ export const toErasureView = (row: Erasure): Static<typeof ErasureView> => ({
   createdAt: row.created_at.toISOString(),
   deletedAt: row.deleted_at?.toISOString() ?? null,
   begunAt: row.begun_at.toISOString(),
+  auditEntries: row.audit_entries === null ? null : Number(row.audit_entries),
+  auditHash: row.audit_hash,
+  auditKeptUntil: row.audit_kept_until?.toISOString() ?? null,
   finishedAt: row.finished_at?.toISOString() ?? null,
 })
