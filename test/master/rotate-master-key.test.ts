@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { createSecretBox, type KeyRing, masterKeyId } from '../../src/kernel/crypto.ts'
 import { newId } from '../../src/kernel/ids.ts'
 import { createLogger } from '../../src/kernel/log.ts'
+import { keepArchive } from '../../src/master/audit-archives.ts'
 import { loadAuditKey } from '../../src/master/audit-keys.ts'
 import { openInstallation, readKeyState, writeKeyState } from '../../src/master/installation.ts'
 import { nodeSays } from '../../src/master/live-names.ts'
@@ -107,6 +108,14 @@ t.test('beside nodes that run', async (t) => {
         .transaction()
         .execute((trx) => keepSealed(trx, node.service.box, { of: 'a job' }))
       await loadAuditKey(db, node.service.box)
+      await db.transaction().execute((trx) =>
+        keepArchive(trx, node.service.box, {
+          ...{ tenantId: tenant.tenantId, days: 1, checkpoint: null, pruned: null },
+          parts: (async function* () {
+            yield { text: 'an entry', entries: 1 }
+          })(),
+        }),
+      )
       let working = true
       const work = async (at: Freehold): Promise<number> => {
         let rounds = 0
