@@ -185,6 +185,9 @@ t.test(
     const changed = heard(here, `plan:${admin.plan}`)
     await patchPlan(admin.plan, { limits: { connections: 6 } })
     await changed
-    t.equal(await atOnce(), 2)
+    // The second connection is opened while others wait already.
+    let most = 0
+    for (let n = 0; n < 20 && most < 2; n += 1) most = await atOnce()
+    t.equal(most, 2)
   },
 )
