@@ -8,6 +8,8 @@ const quiet = new Logger(() => () => {})
 
 process.once('message', async ({ master, concurrency }: { master: PostgresAddress; concurrency: number }) => {
   const pool = new Pool({ ...clientOptions(master), Client: pg.Client, max: 12 })
+  pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
   await run({
     ...{ pgPool: pool, concurrency, noHandleSignals: true, logger: quiet, pollInterval: 1_000 },
     taskList: {

@@ -134,8 +134,12 @@ const watchRescue = async (run: KillRun, nodeId: string): Promise<{ orphans: num
 
 /** Workers that are killed one after the other, each followed by a new one, until every job has ended. */
 export const killRun = async (run: KillRun): Promise<KillReport> => {
-  await fill(run)
   const began = performance.now()
+  // While the workers run, as in life.
+  let filling = true
+  const filled = fill(run).finally(() => {
+    filling = false
+  })
   const workers = await Promise.all(Array.from({ length: run.workers }, () => startProcess(run.order)))
   const rescues: Promise<{ orphans: number; ms: number }>[] = []
   let done = false
@@ -154,13 +158,13 @@ export const killRun = async (run: KillRun): Promise<KillReport> => {
   }
   const killing = killer()
   try {
-    for (let counts = await sum(run); counts.others > 0; counts = await sum(run)) {
+    for (let counts = await sum(run); filling || counts.others > 0; counts = await sum(run)) {
       run.onProgress?.(counts.succeeded, rescues.length)
       await sleep(500)
     }
   } finally {
     done = true
-    await killing
+    await Promise.all([killing, filled])
   }
   const seconds = (performance.now() - began) / 1_000
   const rescued = await Promise.all(rescues)
