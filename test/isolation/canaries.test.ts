@@ -52,7 +52,11 @@ t.test('what is a tenant’s own is in no table of the master', async (t) => {
   await send('POST', '/api/schedules', schedule)
   const jobs = [
     await send('POST', '/api/jobs', { type: 'echo', payload: text, idempotencyKey: `${canary}-1` }),
-    await send('POST', '/api/jobs', { type: 'users.import', payload: { csv }, idempotencyKey: `${canary}-2` }),
+    await send('POST', '/api/jobs', {
+      type: 'users.import',
+      payload: { csv },
+      idempotencyKey: `${canary}-2`,
+    }),
   ]
   for (const id of jobs) {
     await until(async () => {
