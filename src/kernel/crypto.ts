@@ -1,14 +1,14 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHash,
   createHmac,
+  hash,
   pbkdf2Sync,
   randomBytes,
   timingSafeEqual,
 } from 'node:crypto'
 
-export const sha256 = (data: string | Uint8Array): Buffer => createHash('sha256').update(data).digest()
+export const sha256 = (data: string | Uint8Array): Buffer => hash('sha256', data, 'buffer')
 
 /** 256 random bits as 43 characters of base64url: an opaque token or a machine-made password. */
 export const randomSecret = (): string => randomBytes(32).toString('base64url')

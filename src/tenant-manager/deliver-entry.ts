@@ -17,24 +17,30 @@ const entityOf = ({ entity_id, details }: Entry): { entityId: string | null; mor
     ? { entityId: entity_id, more: details }
     : { entityId: null, more: { ...(details as object | null), entityId: entity_id } }
 
-const toValues = (entry: Entry): unknown[] => {
+const toRow = (entry: Entry) => {
   const { entityId, more } = entityOf(entry)
-  return [
-    ...[entry.id, entry.at, actorKindOf(entry), entry.actor_id],
-    ...[entry.action, entry.entity_type, entityId, more === null ? null : JSON.stringify(more)],
-    ...[entry.address, entry.user_agent, entry.request_id],
-  ]
+  return {
+    ...{ id: entry.id, at: entry.at, actor_kind: actorKindOf(entry), actor_id: entry.actor_id },
+    ...{ action: entry.action, entity_type: entry.entity_type, entity_id: entityId, details: more },
+    ...{ address: entry.address, user_agent: entry.user_agent, request_id: entry.request_id },
+  }
 }
 
 /**
- * Writes an entry of the master's audit log into the audit log of the tenant that it speaks of, under the same id: however
- * often it is called, it is there once. In the caller's transaction on the tenant's database.
+ * Writes entries of the master's audit log into the audit log of the tenant that they speak of, in this order and under the
+ * same ids: however often it is called, each is there once. In the caller's transaction on the tenant's database.
  */
-export const deliverEntry = async (client: pg.Client, entry: Entry): Promise<void> => {
+export const deliverEntries = async (client: pg.Client, entries: readonly Entry[]): Promise<void> => {
+  if (entries.length === 0) return
   await client.query(
     `insert into audit_log
        (id, at, actor_kind, actor_id, action, entity_type, entity_id, details, address, user_agent, request_id)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing`,
-    toValues(entry),
+     select id, at, actor_kind, actor_id, action, entity_type, entity_id, details, address, user_agent, request_id
+       from rows from (jsonb_to_recordset($1::jsonb) as (
+         id uuid, at timestamptz, actor_kind text, actor_id uuid, action text, entity_type text, entity_id uuid,
+         details jsonb, address text, user_agent text, request_id text)) with ordinality as told
+      order by ordinality
+     on conflict (id) do nothing`,
+    [JSON.stringify(entries.map(toRow))],
   )
 }

@@ -4,7 +4,7 @@ import { ownerRoleName } from '../kernel/ids.ts'
 import type { MasterDb } from '../master/master.ts'
 import { getCluster } from './cluster.ts'
 import type { Context } from './context.ts'
-import { deliverEntry } from './deliver-entry.ts'
+import { deliverEntries } from './deliver-entry.ts'
 import { deliverMember, readMembers, readRoll } from './deliver-member.ts'
 import { inTransaction, quoteName } from './provisioner.ts'
 
@@ -64,10 +64,10 @@ const tell = (db: MasterDb, client: pg.Client, tenantId: string, owner: string):
         ? []
         : await db.selectFrom('audit_log').selectAll().where('id', 'in', entryIds).execute()
     const byId = new Map(entries.map((entry) => [entry.id, entry]))
-    for (const id of entryIds) {
-      const entry = byId.get(id)
-      if (entry !== undefined) await deliverEntry(client, entry)
-    }
+    await deliverEntries(
+      client,
+      entryIds.flatMap((id) => byId.get(id) ?? []),
+    )
     const onRoll = rows.some(({ kind }) => kind === 'roll') ? await readRoll(db, client, tenantId) : []
     const people = [...new Set([...refs('member'), ...onRoll])]
     for (const state of await readMembers(db, tenantId, people)) await deliverMember(client, state)
