@@ -1,6 +1,6 @@
 import { announceFirstAdmin, type FirstAdmin } from './access/first-admin.ts'
 import { Grants } from './access/grants.ts'
-import { createPasswords, type Passwords } from './access/passwords.ts'
+import { createPasswords, type PasswordCost, type Passwords } from './access/passwords.ts'
 import { createRateLimits, masterLimits, noRateLimits, type RateLimits } from './access/rate-limits.ts'
 import { createRedisLimits } from './access/redis-limits.ts'
 import { RequestCounts } from './access/request-counts.ts'
@@ -81,6 +81,7 @@ export const openService = async (
   grounds: Grounds,
   log: Logger,
   clock: Clock = systemClock,
+  passwordCost?: PasswordCost,
 ): Promise<Service> => {
   const closers: (() => Promise<void>)[] = []
   const close = async (): Promise<void> => {
@@ -109,7 +110,7 @@ export const openService = async (
     closers.push(async () => redis?.close())
     const requests = new RequestCounts(master.db, log, millisecondsOf(clock))
     closers.push(() => requests.close())
-    const passwords = await createPasswords()
+    const passwords = await createPasswords({ cost: passwordCost })
     const keys = await loadSigningKeys(master.db, box, clock)
 
     // A new key signs ten minutes after it is heard of; whoever missed that reads it when the channel is back.

@@ -1,10 +1,20 @@
+import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { hash, needsRehash, verify } from 'argon2'
 import { AppError } from '../kernel/errors.ts'
 import { loadCommonPasswords } from './common-passwords.ts'
 
+/** What one hash takes: `memoryCost` in KiB, `timeCost` in passes over it, `parallelism` in lanes. */
+export type PasswordCost = Readonly<{ memoryCost: number; timeCost: number; parallelism: number }>
+
 /** OWASP Password Storage Cheat Sheet, argon2id: 19 MiB of memory, 2 passes, 1 lane. */
-const argon = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
+const owaspCost: PasswordCost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
+
+/** A hash of this cost that no password has. */
+const hashOfNothing = ({ memoryCost, timeCost, parallelism }: PasswordCost): string => {
+  const text = (bytes: number) => randomBytes(bytes).toString('base64').replace(/=+$/, '')
+  return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${text(16)}$${text(32)}`
+}
 
 /**
  * At most this many at once. One core is left for requests, and one of libuv's four threads for DNS and files, which
@@ -56,17 +66,24 @@ const createGate = (mostWaiting: number): (<T>(work: () => Promise<T>) => Promis
   }
 }
 
-export const createPasswords = async (mostWaiting = waiting): Promise<Passwords> => {
+/** Tests of what is not about passwords give a lower `cost`. */
+export const createPasswords = async ({
+  mostWaiting = waiting,
+  cost = owaspCost,
+}: {
+  mostWaiting?: number | undefined
+  cost?: PasswordCost | undefined
+} = {}): Promise<Passwords> => {
   const gate = createGate(mostWaiting)
   const isCommon = await loadCommonPasswords()
-  const decoy = await hash('no password is ever checked against this one', argon)
+  const decoy = hashOfNothing(cost)
   return {
-    hash: (password) => gate(() => hash(password, argon)),
+    hash: (password) => gate(() => hash(password, cost)),
     verify: async (stored, password) => {
       const matches = await gate(() => verify(stored ?? decoy, password))
       return typeof stored === 'string' && matches
     },
-    isOutdated: (stored) => needsRehash(stored, argon),
+    isOutdated: (stored) => needsRehash(stored, cost),
     mustBeUncommon: (password, field) => {
       if (!isCommon(password)) return
       const message = 'is one of the passwords that are tried first; choose another one'

@@ -8,7 +8,8 @@ import { limitHandlers } from './handler-deadline.ts'
 import { registerProblems, sendProblem, toAppError } from './problems.ts'
 import { Problem } from './schemas.ts'
 import { type Headers, securityHeaders } from './security-headers.ts'
-import { createValidator } from './validation.ts'
+import { lateSerializers } from './serialization.ts'
+import { compileSchema } from './validation.ts'
 
 /** One body; what is larger belongs into storage, not into an API call. */
 const bodyLimitBytes = 1024 * 1024
@@ -60,10 +61,11 @@ export const createServer = (
     },
     clientErrorHandler: answerBrokenRequest(headers),
     forceCloseConnections: 'idle',
+    schemaController: lateSerializers,
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false },
   }).withTypeProvider() as unknown as App
   registerBodyParser(app)
-  app.setValidatorCompiler(createValidator())
+  app.setValidatorCompiler(compileSchema)
   app.addSchema(Problem)
   registerProblems(app)
   limitHandlers(app, { deadlineMs: handlerDeadlineMs })

@@ -7,7 +7,7 @@ import { concurrent, createPasswords } from '../../src/access/passwords.ts'
 import { isAppError } from '../../src/kernel/errors.ts'
 
 const waiting = 40
-const passwords = await createPasswords(waiting)
+const passwords = await createPasswords({ mostWaiting: waiting })
 
 t.test('a password verifies against its own hash and no other', async (t) => {
   const [a, b] = [await passwords.hash('first password'), await passwords.hash('first password')]

@@ -52,6 +52,8 @@ export type Freehold = {
 }
 
 const password = 'correct horse battery'
+/** Most of a sign-up's time would be its hash, which has tests of its own. */
+const passwordCost = { memoryCost: 256, timeCost: 1, parallelism: 1 }
 let counter = 0
 
 const connectHands = (
@@ -211,7 +213,7 @@ export const startNode = async (
     provisioner: postgres.provisioner,
     masterKey,
   }
-  const service = await openService(config, grounds, createLogger('silent'), clock)
+  const service = await openService(config, grounds, createLogger('silent'), clock, passwordCost)
   const { app, routes } = await buildApp(service, async () => [])
   t.teardown(async () => {
     await app.close()

@@ -1,13 +1,11 @@
 import t from 'tap'
 import { Type } from 'typebox'
 import { Id, Line, Password, Text } from '../../src/http/schemas.ts'
-import { createValidator } from '../../src/http/validation.ts'
-
-const compile = createValidator()
+import { compileSchema } from '../../src/http/validation.ts'
 
 /** Whether a body with this field is taken. */
 const takes = (schema: ReturnType<typeof Line>) => {
-  const check = compile({
+  const check = compileSchema({
     schema: Type.Object({ field: schema }),
     method: 'POST',
     url: '/',

@@ -14,7 +14,7 @@ import { type Freehold, startFreehold } from './process.ts'
 
 const kills = 10
 const atOnce = 50
-const env = { SPARE_DATABASES: '20', CONNECTION_BUDGET: '40', LOG_LEVEL: 'warn' }
+const env = { SPARE_DATABASES: '5', CONNECTION_BUDGET: '40', LOG_LEVEL: 'warn' }
 
 // Building the databases of all these tenants waits on the disk, which others may be using too.
 t.setTimeout(300_000)
