@@ -12,6 +12,7 @@ const passwords = await createPasswords({ mostWaiting: waiting })
 t.test('a password verifies against its own hash and no other', async (t) => {
   const [a, b] = [await passwords.hash('first password'), await passwords.hash('first password')]
   t.not(a, b, 'salted')
+  t.match(a, /^\$argon2id\$v=19\$m=19456,(t=2,p=1|p=1,t=2)\$/)
   t.ok(await passwords.verify(a, 'first password'))
   t.notOk(await passwords.verify(a, 'second password'))
 })

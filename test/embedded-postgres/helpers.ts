@@ -21,7 +21,8 @@ import { nodeApart } from '../helpers/apart.ts'
 export const isRoot = process.getuid?.() === 0
 export const nobody = 65_534
 
-const kill = (pid: number): void => {
+/** Ends a process that may be gone already. */
+export const kill = (pid: number): void => {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {

@@ -1,7 +1,7 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { newDataDir, serversOf, snapshot } from '../embedded-postgres/helpers.ts'
+import { kill, newDataDir, serversOf, snapshot } from '../embedded-postgres/helpers.ts'
 import { askUntilReady, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
 import { startFreehold } from './process.ts'
 
@@ -34,7 +34,7 @@ t.test('PostgreSQL killed under Freehold: it says so and ends, and the next star
   const freehold = startFreehold(t, dataDir, { env: { LOG_LEVEL: 'silent' } })
   const first = await freehold.ready
   await createTenantWithProject(await signUp(first.address, 'ann@example.com', 'long enough'), 'acme')
-  for (const pid of await serversOf(dataDir)) process.kill(pid, 'SIGKILL')
+  for (const pid of await serversOf(dataDir)) kill(pid)
   t.same(await freehold.ended, { code: 1, signal: null })
   const says = /^freehold: .*PostgreSQL ended by SIGKILL.*\/postgres\/log\. Start Freehold again$/
   t.equal(

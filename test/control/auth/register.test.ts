@@ -51,7 +51,7 @@ t.test('the master keeps the password only as argon2id', async (t) => {
     .select('password_hash')
     .where('email', '=', 'ada@example.com')
     .executeTakeFirstOrThrow()
-  t.match(password_hash, /^\$argon2id\$v=19\$m=19456,(t=2,p=1|p=1,t=2)\$/)
+  t.match(password_hash, /^\$argon2id\$v=19\$/)
 })
 
 const bad: [name: string, change: Record<string, unknown>][] = [
