@@ -15,26 +15,43 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   )
 
-/** Makes the stopped server that all others of this run are copies of. Whole or not at all: several may do it at once. */
-const make = async (runFolder: string, original: string, furniture: Furniture): Promise<void> => {
+/**
+ * A folder of this run that `fill` made, the first time that it is asked for. Whole or not at all: several processes may do
+ * it at once, and one of them wins.
+ */
+export const originalOf = async (name: string, fill: (folder: string) => Promise<void>): Promise<string> => {
+  const runFolder = process.env.FREEHOLD_TEST_RUN
+  if (runFolder === undefined) throw new Error('no run of the suite: test/helpers/preload.ts was not loaded')
+  const original = join(runFolder, name)
+  if (await exists(original)) return original
   const folder = await mkdtemp(join(runFolder, 'original-'))
   await chmod(folder, 0o711)
-  const server = await startEmbeddedPostgres({ dataDir: join(folder, 'data'), durable: false })
-  try {
-    if (furniture === 'furnished') {
-      // Only here: most files that need an empty server need nothing of this.
-      const { openLandlord } = await import('./tenant-manager.ts')
-      const landlord = await openLandlord(server, { spareDatabases: 4 })
-      await landlord.manager.refillSpares()
-      await landlord.close()
-    }
-  } finally {
-    await server.stop()
-  }
+  await fill(folder)
   await rename(folder, original).catch(async (error: unknown) => {
     await rm(folder, { recursive: true, force: true })
     if (!(await exists(original))) throw error
   })
+  return original
+}
+
+/** Makes the stopped server that all others of this run are copies of. */
+const makeServer = async (folder: string, furniture: Furniture): Promise<void> => {
+  const server = await startEmbeddedPostgres({ dataDir: join(folder, 'data'), durable: false })
+  try {
+    if (furniture === 'empty') return
+    // Only here: most files that need an empty server need nothing of this.
+    const { openLandlord } = await import('./tenant-manager.ts')
+    const landlord = await openLandlord(server, { spareDatabases: 4 })
+    await landlord.manager.refillSpares()
+    await landlord.close()
+  } finally {
+    await server.stop()
+  }
+}
+
+/** Copies a folder with everything that it says of its files. */
+export const copyFolder = async (from: string, to: string): Promise<void> => {
+  await run('cp', ['-a', from, to])
 }
 
 /**
@@ -42,9 +59,7 @@ const make = async (runFolder: string, original: string, furniture: Furniture): 
  * it. Does nothing outside a run of tap, where the start makes it.
  */
 export const provideServerCopy = async (dataDir: string, furniture: Furniture): Promise<void> => {
-  const runFolder = process.env.FREEHOLD_TEST_RUN
-  if (runFolder === undefined || process.platform === 'win32') return
-  const original = join(runFolder, furniture)
-  if (!(await exists(original))) await make(runFolder, original, furniture)
-  await run('cp', ['-a', join(original, 'data'), dataDir])
+  if (process.env.FREEHOLD_TEST_RUN === undefined || process.platform === 'win32') return
+  const original = await originalOf(furniture, (folder) => makeServer(folder, furniture))
+  await copyFolder(join(original, 'data'), dataDir)
 }

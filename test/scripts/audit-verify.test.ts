@@ -1,17 +1,15 @@
 import pg from 'pg'
 import t from 'tap'
 import { startEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
-import { makeMasterKey } from '../../src/embedded-postgres/master-key.ts'
 import { clientOptions } from '../../src/kernel/postgres-address.ts'
-import { newDataDir, query } from '../embedded-postgres/helpers.ts'
+import { query } from '../embedded-postgres/helpers.ts'
+import { newInstalledDataDir } from '../start-up/installed.ts'
 import { addPerson, freeholdOn } from './helpers.ts'
 
-const dataDir = await newDataDir(t)
+const { dataDir } = await newInstalledDataDir(t)
 const freehold = freeholdOn(dataDir)
 const server = await startEmbeddedPostgres({ dataDir, durable: false })
 t.teardown(() => server.stop())
-await freehold('master', 'migrate')
-await makeMasterKey(dataDir)
 await addPerson(server.master, 'ada@example.com')
 for (const slug of ['acme', 'bravo']) {
   await freehold('tenant', 'create', slug, '--name', slug, '--admin-email', 'ada@example.com')

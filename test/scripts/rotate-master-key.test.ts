@@ -5,20 +5,21 @@ import { findRunningEmbeddedPostgres } from '../../src/embedded-postgres/embedde
 import { createSecretBox, masterKeyId } from '../../src/kernel/crypto.ts'
 import { newId } from '../../src/kernel/ids.ts'
 import { sealedFor } from '../../src/master/secrets.ts'
-import { newDataDir, query } from '../embedded-postgres/helpers.ts'
+import { query } from '../embedded-postgres/helpers.ts'
 import { connectTo } from '../helpers/postgres.ts'
 import { until } from '../helpers/until.ts'
 import { clientOf, signIn } from '../start-up/client.ts'
+import { newInstalledDataDir } from '../start-up/installed.ts'
 import { startFreehold } from '../start-up/process.ts'
 import { freeholdOn, launcher, start } from './helpers.ts'
 
 /** Beside a Freehold that runs, which serves all the time and is never restarted until the very end. */
 
-const dataDir = await newDataDir(t)
+const { dataDir, adminPassword } = await newInstalledDataDir(t)
 const freehold = freeholdOn(dataDir)
 const service = startFreehold(t, dataDir)
-const { address, adminPassword } = await service.ready
-const admin = { email: 'admin@freehold.local', password: String(adminPassword) }
+const { address } = await service.ready
+const admin = { email: 'admin@freehold.local', password: adminPassword }
 const { body: session } = await clientOf(address).call('POST', '/auth/login', admin)
 let refreshToken = String(session.refreshToken)
 const refreshWorks = async (at = address): Promise<boolean> => {

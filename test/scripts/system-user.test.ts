@@ -1,15 +1,13 @@
 import t from 'tap'
 import { startEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
-import { makeMasterKey } from '../../src/embedded-postgres/master-key.ts'
-import { newDataDir, query } from '../embedded-postgres/helpers.ts'
+import { query } from '../embedded-postgres/helpers.ts'
+import { newInstalledDataDir } from '../start-up/installed.ts'
 import { addPerson, freeholdOn } from './helpers.ts'
 
-const dataDir = await newDataDir(t)
+const { dataDir } = await newInstalledDataDir(t)
 const freehold = freeholdOn(dataDir)
 const server = await startEmbeddedPostgres({ dataDir, durable: false })
 t.teardown(() => server.stop())
-await freehold('master', 'migrate')
-await makeMasterKey(dataDir)
 
 const create = ['system-user', 'create', '--name', 'Billing', '--service-type', 'billing', '--email']
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { newDataDir, serversOf, snapshot } from '../embedded-postgres/helpers.ts'
 import { askUntilReady, clientOf } from './client.ts'
+import { newInstalledDataDir } from './installed.ts'
 import { newWorkingFolder, startFreehold } from './process.ts'
 
 t.test(
@@ -52,12 +53,7 @@ t.test('a file where the data folder should be is refused in one line', async (t
 })
 
 t.test('another MASTER_KEY than the one before is refused in one line, and nothing is changed', async (t) => {
-  const dataDir = await newDataDir(t)
-  const first = startFreehold(t, dataDir)
-  const { adminPassword } = await first.ready
-  t.ok(adminPassword)
-  await first.end('SIGINT')
-
+  const { dataDir, adminPassword } = await newInstalledDataDir(t)
   const wrong = startFreehold(t, dataDir, { env: { MASTER_KEY: Buffer.alloc(32, 1).toString('base64') } })
   t.same(await wrong.ended, { code: 1, signal: null })
   t.same(wrong.errors(), [
@@ -73,10 +69,7 @@ t.test('another MASTER_KEY than the one before is refused in one line, and nothi
 })
 
 t.test('a master key that is lost is asked for in one line, and no other one is made', async (t) => {
-  const dataDir = await newDataDir(t)
-  const first = startFreehold(t, dataDir)
-  await first.ready
-  await first.end('SIGINT')
+  const { dataDir } = await newInstalledDataDir(t)
   const keyFile = join(dataDir, 'master.key')
   const key = await readFile(keyFile, 'utf8')
   await rm(keyFile)

@@ -3,10 +3,11 @@ import { createServer } from 'node:net'
 import t from 'tap'
 import { newDataDir, serversOf } from '../embedded-postgres/helpers.ts'
 import { askUntilReady, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
+import { newInstalledDataDir } from './installed.ts'
 import { startFreehold } from './process.ts'
 
 t.test('a busy port: one line that names PORT, and the database server is stopped again', async (t) => {
-  const dataDir = await newDataDir(t)
+  const { dataDir, adminPassword } = await newInstalledDataDir(t)
   const holder = createServer().listen(0, '127.0.0.1')
   t.teardown(() => holder.close())
   await once(holder, 'listening')
@@ -19,13 +20,13 @@ t.test('a busy port: one line that names PORT, and the database server is stoppe
   t.same(await serversOf(dataDir), [], 'no server is left')
 
   const next = startFreehold(t, dataDir)
-  const { address: free, adminPassword } = await next.ready
-  await signIn(free, 'admin@freehold.local', String(adminPassword))
+  const { address: free } = await next.ready
+  await signIn(free, 'admin@freehold.local', adminPassword)
   await next.end('SIGINT')
 })
 
 t.test('a second start on one data folder says so and stops; the first goes on', async (t) => {
-  const dataDir = await newDataDir(t)
+  const { dataDir } = await newInstalledDataDir(t)
   const first = startFreehold(t, dataDir)
   const { address } = await first.ready
   const ann = await signUp(address, 'ann@example.com', 'long enough')

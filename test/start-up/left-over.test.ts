@@ -3,10 +3,11 @@ import { join } from 'node:path'
 import t from 'tap'
 import { kill, newDataDir, serversOf, snapshot } from '../embedded-postgres/helpers.ts'
 import { askUntilReady, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
+import { newInstalledDataDir } from './installed.ts'
 import { startFreehold } from './process.ts'
 
 t.test('a server left over by kill -9 is taken over with everything in it', async (t) => {
-  const dataDir = await newDataDir(t)
+  const { dataDir, adminPassword } = await newInstalledDataDir(t)
   const killed = startFreehold(t, dataDir)
   const first = await killed.ready
   await createTenantWithProject(await signUp(first.address, 'ann@example.com', 'long enough'), 'acme')
@@ -15,8 +16,7 @@ t.test('a server left over by kill -9 is taken over with everything in it', asyn
   t.not(left.length, 0, 'the server outlived Freehold')
 
   const next = startFreehold(t, dataDir)
-  const { address, adminPassword } = await next.ready
-  t.equal(adminPassword, undefined)
+  const { address } = await next.ready
   const now = await serversOf(dataDir)
   t.notOk(
     now.some((pid) => left.includes(pid)),
@@ -25,12 +25,12 @@ t.test('a server left over by kill -9 is taken over with everything in it', asyn
   const ann = await signIn(address, 'ann@example.com', 'long enough')
   t.same(await projectNames(ann, 'acme'), ['of acme'])
   await createTenantWithProject(ann, 'acme-too')
-  await signIn(address, 'admin@freehold.local', String(first.adminPassword))
+  await signIn(address, 'admin@freehold.local', adminPassword)
   t.same(await next.end('SIGTERM'), { code: 0, signal: null })
 })
 
 t.test('PostgreSQL killed under Freehold: it says so and ends, and the next start goes on', async (t) => {
-  const dataDir = await newDataDir(t)
+  const { dataDir } = await newInstalledDataDir(t)
   const freehold = startFreehold(t, dataDir, { env: { LOG_LEVEL: 'silent' } })
   const first = await freehold.ready
   await createTenantWithProject(await signUp(first.address, 'ann@example.com', 'long enough'), 'acme')

@@ -4,6 +4,7 @@ import { findRunningEmbeddedPostgres } from '../../src/embedded-postgres/embedde
 import { clientOptions } from '../../src/kernel/postgres-address.ts'
 import { newDataDir, serversOf, until } from '../embedded-postgres/helpers.ts'
 import { type Answer, clientOf, signIn } from './client.ts'
+import { newInstalledDataDir } from './installed.ts'
 import { startFreehold } from './process.ts'
 
 type Brake = { waiting(): Promise<boolean>; release(): Promise<void> }
@@ -56,7 +57,7 @@ const registerSlowly = async (address: string): Promise<number> => {
 }
 
 t.test('SIGTERM: not ready at once, the request under way is answered, then a clean end', async (t) => {
-  const dataDir = await newDataDir(t)
+  const { dataDir } = await newInstalledDataDir(t)
   const freehold = startFreehold(t, dataDir)
   const { address } = await freehold.ready
   const brake = await brakeRegistrations(t, dataDir)
@@ -85,7 +86,7 @@ t.test('SIGTERM: not ready at once, the request under way is answered, then a cl
 t.test(
   'Ctrl-C: the request under way is answered, then a clean end; a second one changes nothing',
   async (t) => {
-    const dataDir = await newDataDir(t)
+    const { dataDir } = await newInstalledDataDir(t)
     const freehold = startFreehold(t, dataDir)
     const { address } = await freehold.ready
     const brake = await brakeRegistrations(t, dataDir)
