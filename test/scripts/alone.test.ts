@@ -120,6 +120,25 @@ t.test('list gives all in a table, and page by page', async (t) => {
   t.match(second, { data: [{ slug: 'acme', status: 'active', cluster: 'default' }], nextCursor: null })
 })
 
+t.test('a plan begins with its trial; one that is not there is refused', async (t) => {
+  await whileStarted(dataDir, async ({ master }) => {
+    await query(master, "insert into plans (key, name, trial_days) values ('pro', 'Pro', 14)")
+  })
+  const none = await freehold('tenant', 'create', 'planned', ...wishes, '--plan', 'nonesuch')
+  t.match(none, { code: 1, stdout: '', stderr: /There is no such plan/ })
+  const { code, stdout } = await freehold(
+    ...['tenant', 'create', 'planned', ...wishes, '--plan', 'pro', '--no-wait', '--json'],
+  )
+  t.equal(code, 0)
+  const { id, plan } = JSON.parse(stdout)
+  t.equal(plan, 'pro')
+  await whileStarted(dataDir, async ({ master }) => {
+    t.same(await query(master, `select status, trials from subscriptions where tenant_id = '${id}'`), [
+      { status: 'trialing', trials: ['pro'] },
+    ])
+  })
+})
+
 t.test('show finds a tenant by slug and by id', async (t) => {
   const bySlug = await freehold('tenant', 'show', 'acme', '--json')
   const tenant = JSON.parse(bySlug.stdout)

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, OperatorError } from '../../../src/kernel/errors.ts'
 import { findPersonByEmail, type Person } from '../../../src/master/people.ts'
 import { findTenant, type ListedTenant } from '../../../src/master/tenants.ts'
+import { createOnPlan } from '../../../src/tenant-manager/create-on-plan.ts'
 import type { Installation } from '../../installation.ts'
 import { errorText } from '../../output.ts'
 import type { Progress } from '../../progress.ts'
@@ -10,7 +11,7 @@ export type TenantWishes = {
   slug: string
   name: string
   adminEmail: string
-  plan: string
+  plan: string | undefined
   region?: string
   cluster?: string
   tier: 'shared' | 'dedicated' | 'external'
@@ -66,7 +67,8 @@ const provision = async (installation: Installation, tenant: ListedTenant): Prom
 
 /**
  * Creates a tenant in the operator's name, audited. Throws an OperatorError when
- * nobody has an account with the Admin's address, `slug_taken`, and `validation_failed` when no server takes it.
+ * nobody has an account with the Admin's address, `slug_taken`, and `validation_failed` when no server takes it or there is
+ * no such plan.
  */
 export const createTenant = async (
   installation: Installation,
@@ -77,7 +79,7 @@ export const createTenant = async (
   const { adminEmail, wait, ...wanted } = wishes
   const admin = await findAdmin(installation, adminEmail)
   const by = { actor: { kind: 'operator', id: null } } as const
-  const { id } = await manager.createTenant(master.db, { ...wanted, firstAdmin: admin.id, by })
+  const { id } = await createOnPlan(manager, master.db, 'platform', { ...wanted, firstAdmin: admin.id, by })
   const tenant = await reload(installation, id)
   if (tenant.status !== 'pending' || !wait) return tenant
   progress.step(`no spare database is free; building one for ${tenant.slug}`)

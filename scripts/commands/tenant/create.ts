@@ -13,7 +13,7 @@ export const addTenantCreate = (parent: Command): void => {
     .argument('<slug>', 'its short name in addresses: lowercase letters, digits and hyphens', slug)
     .requiredOption('--name <name>', 'its name as people read it', line(200))
     .requiredOption('--admin-email <email>', 'the person with an account who becomes its Admin', email)
-    .option('--plan <plan>', 'its plan', line(63), 'free')
+    .option('--plan <plan>', 'its plan, with the trial it begins with (default: free)', line(63))
     .option('--region <region>', 'where its database shall be (default: wherever there is room)', line(63))
     .option('--cluster <name>', 'the server its database shall be on (default: any that has room)', line(63))
     .addOption(

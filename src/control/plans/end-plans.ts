@@ -1,10 +1,11 @@
 import { sql } from 'kysely'
 import type { MasterDb, MasterTransaction } from '../../master/master.ts'
 import { findPlan } from '../../master/plans.ts'
+import { findSubscription, setTerms } from '../../master/subscriptions.ts'
 import { lockTenant } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { mailAdmins } from '../members/admins.ts'
-import { auditSubscription, findSubscription, setPlan, setTerms } from './subscription.ts'
+import { auditSubscription, setPlan } from './subscription.ts'
 
 /** So many days before a plan ends its Admins are told. */
 const warningDays = 3

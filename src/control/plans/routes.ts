@@ -6,6 +6,7 @@ import { answers, Line } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import type { MasterDb } from '../../master/master.ts'
 import { findPlan, listChoices } from '../../master/plans.ts'
+import { findSubscription } from '../../master/subscriptions.ts'
 import { findTenant } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { byOf } from '../platform/by.ts'
@@ -17,7 +18,7 @@ import {
   toTermsView,
   UsageView,
 } from './schemas.ts'
-import { choosePlan, findSubscription, givePlan } from './subscription.ts'
+import { choosePlan, givePlan } from './subscription.ts'
 import { readUsage } from './usage.ts'
 
 /** A tenant's subscription as its members and platform admins see it. */

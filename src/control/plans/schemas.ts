@@ -1,7 +1,7 @@
 import { type Static, type TSchema, Type } from 'typebox'
 import { Body, Id, Line, Nullable, Slug, Text, Time } from '../../http/schemas.ts'
 import { type Plan, toLimits } from '../../master/plans.ts'
-import type { Subscription } from './subscription.ts'
+import type { Subscription } from '../../master/subscriptions.ts'
 
 const most = 2_147_483_647
 const limited = (minimum: number, maximum: number, description: string) =>

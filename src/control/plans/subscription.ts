@@ -1,4 +1,4 @@
-import { type Selectable, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { MemberScope } from '../../http/guards.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { overLimit, type PlanLimit, type PlanLimits } from '../../kernel/plan-limits.ts'
@@ -6,7 +6,7 @@ import { refusalOfStatus } from '../../kernel/tenant-status.ts'
 import { type MasterAuditEntry, writeMasterAudit } from '../../master/audit-log.ts'
 import type { MasterDb, MasterTransaction } from '../../master/master.ts'
 import { bytes, findPlan, type Plan, toLimits } from '../../master/plans.ts'
-import type { SubscriptionsTable } from '../../master/tables.ts'
+import { findOffer, findSubscription, setTerms, type Terms, trialEnd } from '../../master/subscriptions.ts'
 import { lockTenant } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { inLockedTenant } from '../members/flows.ts'
@@ -14,58 +14,9 @@ import { countSeats } from '../members/seats.ts'
 
 type Who = Pick<MemberScope, 'tenantId' | 'personId' | 'actor' | 'caller'>
 type By = Pick<MasterAuditEntry, 'actor' | 'caller'>
-export type Subscription = Selectable<SubscriptionsTable>
-
-/** The subscription of a tenant; undefined for one that has its plan without an end and never had another. */
-export const findSubscription = (db: MasterDb, tenantId: string): Promise<Subscription | undefined> =>
-  db.selectFrom('subscriptions').selectAll().where('tenant_id', '=', tenantId).executeTakeFirst()
 
 const planOf = async (db: MasterDb, tenantId: string): Promise<string> =>
   (await db.selectFrom('tenants').select('plan').where('id', '=', tenantId).executeTakeFirstOrThrow()).plan
-
-const refusePlan = (why: string): AppError =>
-  new AppError('validation_failed', `${why}; GET /plans lists what can be chosen.`, {
-    errors: [{ path: '/plan', message: 'is not a plan that can be chosen' }],
-  })
-
-/** An active plan. `self`: one that people choose for themselves; others are not told apart from none. */
-export const findOffer = async (db: MasterDb, key: string, chosenBy: 'self' | 'platform'): Promise<Plan> => {
-  const plan = await findPlan(db, key)
-  if (plan?.status === 'active' && (chosenBy === 'platform' || plan.self_service)) return plan
-  throw refusePlan('There is no such plan')
-}
-
-/** When a trial that begins now ends; null: the plan has none. */
-const trialEnd = ({ trial_days: days }: Plan): Date | null =>
-  days === null ? null : new Date(Date.now() + days * 86_400_000)
-
-type Terms = { status: Subscription['status']; endsAt: Date | null; trial: boolean }
-
-/** Writes on what terms a tenant has its plan. Whatever was tried before stays tried. */
-export const setTerms = async (
-  trx: MasterTransaction,
-  { tenantId, plan, by }: { tenantId: string; plan: Pick<Plan, 'key'>; by: string | null },
-  { status, endsAt, trial }: Terms,
-): Promise<void> => {
-  const row = {
-    status,
-    ends_at: endsAt,
-    warned_of: null,
-    changed_by: by,
-    changed_at: sql<Date>`now()`,
-  }
-  const tried = trial ? [plan.key] : []
-  await trx
-    .insertInto('subscriptions')
-    .values({ ...row, tenant_id: tenantId, trials: tried })
-    .onConflict((conflict) =>
-      conflict.column('tenant_id').doUpdateSet({
-        ...row,
-        trials: sql`array(select distinct unnest(subscriptions.trials || ${tried}::text[]))`,
-      }),
-    )
-    .execute()
-}
 
 export const setPlan = async (trx: MasterTransaction, tenantId: string, key: string): Promise<void> => {
   await trx
@@ -90,16 +41,6 @@ export const auditSubscription = (
     tenantId,
     details: { plan, before },
   })
-
-/** Gives a new tenant's plan its trial, in the transaction that creates it. */
-export const beginSubscription = async (
-  trx: MasterTransaction,
-  { tenantId, plan, by }: { tenantId: string; plan: Plan; by: string | null },
-): Promise<void> => {
-  const endsAt = trialEnd(plan)
-  if (endsAt === null) return
-  await setTerms(trx, { tenantId, plan, by }, { status: 'trialing', endsAt, trial: true })
-}
 
 /** What a tenant has in its own database, as far as plans limit it; undefined while that can't be asked. */
 export type ReadTenantCounts = (

@@ -1,8 +1,8 @@
-import type { MasterDb, MasterTransaction } from '../../master/master.ts'
-import { defaultPlan } from '../../master/plans.ts'
-import type { NewTenant, TenantRow } from '../../tenant-manager/create-tenant.ts'
-import type { ControlDeps } from '../control-deps.ts'
-import { beginSubscription, findOffer } from './subscription.ts'
+import type { MasterDb, MasterTransaction } from '../master/master.ts'
+import { defaultPlan } from '../master/plans.ts'
+import { beginSubscription, findOffer } from '../master/subscriptions.ts'
+import type { NewTenant, TenantRow } from './create-tenant.ts'
+import type { TenantManager } from './tenant-manager.ts'
 
 /**
  * Creates a tenant on the plan that was asked for, with its trial, or on the default one, which costs no look-up. In the
@@ -10,7 +10,7 @@ import { beginSubscription, findOffer } from './subscription.ts'
  * chosen.
  */
 export const createOnPlan = async (
-  manager: ControlDeps['manager'],
+  manager: Pick<TenantManager, 'createTenant'>,
   db: MasterDb,
   chosenBy: 'self' | 'platform',
   { plan: key, ...wanted }: Omit<NewTenant, 'plan'> & { plan: string | undefined },
