@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import t from 'tap'
 import { type Member, type SignedIn, startFreehold } from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
+import { ownRole } from '../../helpers/own-role.ts'
 
 const mailbox = await openMailbox(t)
 const freehold = await startFreehold(t, mailbox.env)
@@ -243,11 +244,21 @@ t.test('who declines is asked no more, until invited again', async (t) => {
   t.equal((await invite(admin, person.email)).status, 201)
 })
 
+/** Enough to invite, and too little to give most roles. */
+const inviterMay = ['tenant-api:invitation:*', 'tenant-api:tenant:read']
+
 const losses: [how: string, lose: (admin: Member, giver: Member) => Promise<unknown>][] = [
   [
     'demoted',
     (admin, giver) =>
       call('PATCH', `/api/members/${giver.personId}`, { token: admin.token, body: { role: 'Writer' } }),
+  ],
+  [
+    'left with less than the role, and may still invite,',
+    async (admin, giver) => {
+      const role = await ownRole(service, admin.tenantId, 'Inviter', inviterMay)
+      await call('PATCH', `/api/members/${giver.personId}`, { token: admin.token, body: { role } })
+    },
   ],
   [
     'made inactive',
@@ -287,26 +298,7 @@ for (const [how, lose] of losses) {
 t.test('nobody invites to a role that holds more than they do, nor resends one', async (t) => {
   const admin = await newTenant()
   const inviter = await join(admin, 'Basic')
-  const [role, policy] = [crypto.randomUUID(), crypto.randomUUID()]
-  const own = { tenant_id: admin.tenantId, name: 'Inviter' }
-  await db
-    .insertInto('roles')
-    .values({ id: role, ...own })
-    .execute()
-  await db
-    .insertInto('policies')
-    .values({ id: policy, ...own })
-    .execute()
-  await db.insertInto('role_policies').values({ role_id: role, policy_id: policy }).execute()
-  await db
-    .insertInto('policy_permissions')
-    .values(
-      ['tenant-api:invitation:*', 'tenant-api:tenant:read'].map((permission) => ({
-        policy_id: policy,
-        permission,
-      })),
-    )
-    .execute()
+  const role = await ownRole(service, admin.tenantId, 'Inviter', inviterMay)
   await call('PATCH', `/api/members/${inviter.personId}`, { token: admin.token, body: { role } })
   t.match((await invite(inviter, newAddress(), 'Admin')).body, { code: 'forbidden' })
   t.match((await invite(inviter, newAddress(), 'Viewer')).body, { code: 'forbidden' })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { addMember, type Member, startFreehold } from '../../helpers/freehold.ts'
+import { ownRole } from '../../helpers/own-role.ts'
 import { until } from '../../helpers/until.ts'
 
 const freehold = await startFreehold(t)
@@ -25,22 +26,10 @@ const patch = (by: Member, userId: string, body: unknown) =>
 const remove = (by: Member, userId: string) => call('DELETE', `/api/members/${userId}`, { token: by.token })
 const add = (by: Member, body: unknown) => call('POST', '/api/members', { token: by.token, body })
 
-/** A role of the tenant's own, made behind the API's back. */
-const ownRole = async (tenantId: string, name: string, permissions: string[]): Promise<void> => {
-  const [role, policy] = [crypto.randomUUID(), crypto.randomUUID()]
-  await db.insertInto('roles').values({ id: role, tenant_id: tenantId, name }).execute()
-  await db.insertInto('policies').values({ id: policy, tenant_id: tenantId, name }).execute()
-  await db.insertInto('role_policies').values({ role_id: role, policy_id: policy }).execute()
-  await db
-    .insertInto('policy_permissions')
-    .values(permissions.map((permission) => ({ policy_id: policy, permission })))
-    .execute()
-}
-
 /** A member whose own role lets them keep members, and little else. */
 const keeper = async (admin: Member): Promise<Member> => {
   const person = await join(admin, 'Basic')
-  await ownRole(admin.tenantId, 'Keeper', ['tenant-api:tenant:read', 'tenant-api:member:*'])
+  await ownRole(service, admin.tenantId, 'Keeper', ['tenant-api:tenant:read', 'tenant-api:member:*'])
   t.equal((await patch(admin, person.personId, { role: 'Keeper' })).status, 200)
   return person
 }
