@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { sql } from 'kysely'
 import t from 'tap'
 import { tidyAccess } from '../../src/access/tidy.ts'
+import { invitationsToOne } from '../../src/control/limits.ts'
 import { type Answer, type Call, type Member, startNode } from '../helpers/freehold.ts'
 import { startTestPostgres } from '../helpers/postgres.ts'
 
@@ -194,6 +195,25 @@ t.test('whoever may not create any more is not told again', async (t) => {
   const url = `/api/members/${writer.personId}`
   t.equal((await here.call('PATCH', url, { token: admin.token, body: { role: 'Basic' } })).status, 200)
   t.match(await post('/api/projects', body, key, { token: writer.token }), { status: 403 })
+})
+
+t.test('a key is good for one route', async (t) => {
+  const [key, body] = [unique(), { name: unique() }]
+  for (const url of ['/api/projects', '/api/workspaces']) {
+    const answer = await post(url, body, key)
+    t.equal(answer.status, 201, url)
+    t.notOk(replayed(answer))
+  }
+})
+
+t.test('an answer that is given again takes nothing of a limit', async (t) => {
+  const limited = await startNode(t, postgres, { RATE_LIMITS: 'on' })
+  const body = { email: `${unique()}@example.com`, role: 'Basic' }
+  const key = unique()
+  t.equal((await post('/api/invitations', body, key, { at: limited })).status, 201)
+  for (let again = 0; again < invitationsToOne.burst; again++) {
+    t.ok(replayed(await post('/api/invitations', body, key, { at: limited })))
+  }
 })
 
 t.test('a key is 1 to 255 visible characters, and there is one', async (t) => {

@@ -90,12 +90,9 @@ export const deleteTenant = (
 
 /** Takes a deletion back, as long as nothing was erased: the tenant is what it was before. Throws `conflict` and `gone`. */
 export const restoreTenant = (deps: Deps, id: string, by: By): Promise<void> =>
-  change(deps, id, async (trx, { status, restore_to, database_id }) => {
+  change(deps, id, async (trx, { status, restore_to }) => {
     if (status !== 'deleted') throw new AppError('conflict', 'This tenant is not deleted.')
     const before = restore_to ?? 'active'
-    if (database_id === null && before !== 'pending') {
-      throw new AppError('gone', 'The grace is over: this tenant is being erased.')
-    }
     const erasing = await trx
       .selectFrom('erasures')
       .select('id')

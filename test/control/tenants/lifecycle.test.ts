@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import t from 'tap'
 import { type Freehold, type Member, startFreehold } from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
@@ -269,9 +270,13 @@ t.test(
     }
     const restored = await at()
     await call('DELETE', restored, { token: operator.token })
+    // What a worker has done meanwhile: there was nothing to build for.
+    await sql`delete from graphile_worker._private_jobs`.execute(db)
     t.match((await call('POST', `${restored}/restore`, { token: operator.token })).body, {
       status: 'pending',
     })
+    const { rows: jobs } = await sql`select key from graphile_worker.jobs`.execute(db)
+    t.match(jobs, [{ key: `provision-tenant:${restored.split('/').at(-1)}` }], 'it is built after all')
     await service.manager.provisionTenant(restored.split('/').at(-1) ?? '')
     t.match((await call('GET', restored, { token: operator.token })).body, { status: 'active' })
     const purged = await at()

@@ -1,14 +1,23 @@
 import t from 'tap'
-import { mustKeepAnAdmin } from '../../../src/control/members/queries.ts'
-import type { MasterTransaction } from '../../../src/master/master.ts'
-import { type Answer, type Member, startNode } from '../../helpers/freehold.ts'
-import { startTestPostgres } from '../../helpers/postgres.ts'
-import { until } from '../../helpers/until.ts'
+import { mustKeepAnAdmin } from '../../src/control/members/queries.ts'
+import type { MasterTransaction } from '../../src/master/master.ts'
+import { type Answer, addMember, type Member, type SignedIn, startNode } from '../helpers/freehold.ts'
+import { openMailbox } from '../helpers/mailbox.ts'
+import { startTestPostgres } from '../helpers/postgres.ts'
+import { until } from '../helpers/until.ts'
 
 const postgres = await startTestPostgres(t, 'furnished')
-const { call, service, signUp, newTenant, join } = await startNode(t, postgres)
+const mailbox = await openMailbox(t)
+const { call, service, signUp, newTenant, join } = await startNode(t, postgres, mailbox.env)
 const strict = await startNode(t, postgres, { VERIFY_EMAIL: 'before' })
 const { db } = service.master
+
+const platformAdmin = async (): Promise<SignedIn> => {
+  const operator = await signUp()
+  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', operator.personId).execute()
+  service.grants.forget(`person:${operator.personId}`)
+  return operator
+}
 
 const somebodyWaits = async (): Promise<boolean> =>
   (await service.master.pool.query('select from pg_locks where not granted')).rowCount !== 0
@@ -65,6 +74,46 @@ t.test('who lost the permission meanwhile renames no tenant', async (t) => {
   t.not(name, 'Renamed')
 })
 
+t.test('a tenant that was deleted meanwhile is not suspended, which would let it be resumed', async (t) => {
+  const admin = await newTenant()
+  const operator = await platformAdmin()
+  const suspend = () =>
+    call('POST', `/platform/tenants/${admin.tenantId}/suspend`, {
+      token: operator.token,
+      body: { reason: 'A test' },
+    })
+  const answer = await meanwhile(admin, suspend, (trx) =>
+    trx.updateTable('tenants').set({ status: 'deleted' }).where('id', '=', admin.tenantId).execute(),
+  )
+  t.match(answer.body, { code: 'gone' })
+  const { status } = await db
+    .selectFrom('tenants')
+    .select('status')
+    .where('id', '=', admin.tenantId)
+    .executeTakeFirstOrThrow()
+  t.equal(status, 'deleted')
+})
+
+t.test('who became a member meanwhile keeps the role they have', async (t) => {
+  const admin = await newTenant()
+  const guest = await signUp()
+  await db
+    .updateTable('people')
+    .set({ email_verified_at: new Date() })
+    .where('id', '=', guest.personId)
+    .execute()
+  await call('POST', '/api/invitations', {
+    token: admin.token,
+    body: { email: guest.email, role: 'Viewer' },
+  })
+  const token = (await mailbox.receive(service, guest.email)).at(-1)?.token
+  await addMember(service, admin.tenantId, guest.personId, 'Writer')
+  t.match(await call('POST', `/invitations/${token}/accept`, { token: guest.token }), {
+    status: 409,
+    body: { code: 'already_member' },
+  })
+})
+
 t.test('an inactive member can not leave, and stays what they are', async (t) => {
   const admin = await newTenant()
   const second = await join(admin, 'Viewer')
@@ -76,9 +125,7 @@ t.test('an inactive member can not leave, and stays what they are', async (t) =>
 
 t.test('the Admin who lets another one go is not disabled before that is done', async (t) => {
   const admin = await newTenant()
-  const operator = await signUp()
-  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', operator.personId).execute()
-  service.grants.forget(`person:${operator.personId}`)
+  const operator = await platformAdmin()
   let isDone = false
   const disabling = await db.transaction().execute(async (trx) => {
     await mustKeepAnAdmin(trx, admin.tenantId)
