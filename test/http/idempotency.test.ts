@@ -206,6 +206,23 @@ t.test('a key is good for one route', async (t) => {
   }
 })
 
+t.test('a key is good for one tenant', async (t) => {
+  const { body: second } = await here.call('POST', '/tenants', {
+    token: admin.token,
+    body: { name: 'Second', slug: unique() },
+  })
+  const { body: inside } = await here.call('POST', '/auth/switch', {
+    token: admin.token,
+    body: { tenant: second.id },
+  })
+  const [key, body] = [unique(), { email: `${unique()}@example.com`, role: 'Basic' }]
+  for (const token of [admin.token, String(inside.accessToken)]) {
+    const answer = await post('/api/invitations', body, key, { token })
+    t.equal(answer.status, 201, answer.text)
+    t.notOk(replayed(answer))
+  }
+})
+
 t.test('an answer that is given again takes nothing of a limit', async (t) => {
   const limited = await startNode(t, postgres, { RATE_LIMITS: 'on' })
   const body = { email: `${unique()}@example.com`, role: 'Basic' }
