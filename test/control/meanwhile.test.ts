@@ -1,5 +1,7 @@
+import { sql } from 'kysely'
 import t from 'tap'
 import { mustKeepAnAdmin } from '../../src/control/members/queries.ts'
+import { newId } from '../../src/kernel/ids.ts'
 import type { MasterTransaction } from '../../src/master/master.ts'
 import { type Answer, addMember, type Member, type SignedIn, startNode } from '../helpers/freehold.ts'
 import { openMailbox } from '../helpers/mailbox.ts'
@@ -92,6 +94,18 @@ t.test('a tenant that was deleted meanwhile is not suspended, which would let it
     .where('id', '=', admin.tenantId)
     .executeTakeFirstOrThrow()
   t.equal(status, 'deleted')
+})
+
+t.test('a tenant whose erasure has begun is not restored', async (t) => {
+  const { tenantId, slug } = await newTenant()
+  const { token } = await platformAdmin()
+  t.equal((await call('DELETE', `/platform/tenants/${tenantId}`, { token })).status, 200)
+  await sql`insert into erasures (id, tenant_id, slug, name, created_at)
+            values (${newId()}, ${tenantId}, ${slug}, 'Erased', now())`.execute(db)
+  t.match(await call('POST', `/platform/tenants/${tenantId}/restore`, { token }), {
+    status: 410,
+    body: { code: 'gone' },
+  })
 })
 
 t.test('who became a member meanwhile keeps the role they have', async (t) => {

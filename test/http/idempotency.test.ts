@@ -4,7 +4,7 @@ import { sql } from 'kysely'
 import t from 'tap'
 import { tidyAccess } from '../../src/access/tidy.ts'
 import { invitationsToOne } from '../../src/control/limits.ts'
-import { type Answer, type Call, type Member, startNode } from '../helpers/freehold.ts'
+import { type Answer, addMember, type Call, type Member, startNode } from '../helpers/freehold.ts'
 import { startTestPostgres } from '../helpers/postgres.ts'
 
 const postgres = await startTestPostgres(t)
@@ -207,13 +207,10 @@ t.test('a key is good for one route', async (t) => {
 })
 
 t.test('a key is good for one tenant', async (t) => {
-  const { body: second } = await here.call('POST', '/tenants', {
-    token: admin.token,
-    body: { name: 'Second', slug: unique() },
-  })
+  await addMember(here.service, stranger.tenantId, admin.personId, 'Admin')
   const { body: inside } = await here.call('POST', '/auth/switch', {
     token: admin.token,
-    body: { tenant: second.id },
+    body: { tenant: stranger.tenantId },
   })
   const [key, body] = [unique(), { email: `${unique()}@example.com`, role: 'Basic' }]
   for (const token of [admin.token, String(inside.accessToken)]) {
