@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -11,6 +10,7 @@ import { createRateLimits, type Limit, masterLimits } from '../../src/access/rat
 import { createRedisLimits } from '../../src/access/redis-limits.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { parseRedisUrl } from '../../src/kernel/redis-address.ts'
+import { freePort } from '../helpers/free-port.ts'
 import { startPlainMaster } from '../helpers/plain-master.ts'
 import { until } from '../helpers/until.ts'
 
@@ -23,15 +23,6 @@ const hasRedis = spawnSync('redis-server', ['--version']).status === 0
 const withRedis = hasRedis
   ? {}
   : { skip: 'redis-server is not on the PATH: only the way without Redis is tested' }
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
 
 const port = await freePort()
 const address = parseRedisUrl(`redis://127.0.0.1:${port}/1`)

@@ -1,34 +1,50 @@
-import { publicRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
-import { sha256 } from '../../kernel/crypto.ts'
 import { pages } from './links.ts'
+import { pageRoute, statusLine } from './page.ts'
 
-const style =
-  'body{margin:0;padding:15vh 24px;font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff}' +
-  'form{max-width:360px;margin:auto;display:grid;gap:16px}h1{font-size:22px;margin:0}p{margin:0}' +
-  'input,button{font:inherit;padding:10px;border-radius:6px;border:1px solid #999}' +
-  'button{background:#1f4fd8;border-color:#1f4fd8;color:#fff;cursor:pointer}button:disabled{opacity:.5}' +
-  'body>p{max-width:360px;margin:16px auto}[hidden]{display:none!important}'
-
-/** Sends the form with the token from behind `#`, and takes it out of the address first: history keeps no secret. */
+/** Sends the form, once at a time and never after it has succeeded. */
 const script = `
-const form = document.querySelector('form'), says = document.querySelector('[role=status]')
-const token = new URLSearchParams(location.hash.slice(1)).get('token')
-if (location.hash) history.replaceState(null, '', location.pathname)
+const button = form.querySelector('button'), again = document.querySelector('#again')
+const { mailed, done, more } = form.dataset
+const dead = (text) => {
+  form.hidden = true
+  if (again !== null) again.hidden = false
+  tell(text)
+}
 form.addEventListener('submit', async (event) => {
   event.preventDefault()
-  const body = Object.fromEntries(new FormData(form))
-  if (token !== null) body.token = token
-  form.querySelector('button').disabled = true
-  const answer = await fetch(location.pathname, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }).catch(() => undefined)
-  const read = answer?.headers.get('content-type')?.includes('json') ? await answer.json() : {}
-  says.textContent = answer === undefined ? 'The server cannot be reached; try again.'
-    : answer.ok ? (read.message ?? (read.next === 'choose_password' ? form.dataset.more : form.dataset.done)) : read.detail
-  form.querySelector('button').disabled = answer?.ok === true
+  button.disabled = true
+  tell('')
+  try {
+    const read = await ask('POST', location.pathname, { ...Object.fromEntries(new FormData(form)), ...(mailed && { token }) })
+    form.remove()
+    tell(read.message ?? (read.next === 'choose_password' ? more : done), 'good')
+  } catch (error) {
+    if (error.code === 'gone') return dead(error.message)
+    tell(error.message)
+    button.disabled = false
+    const first = form.querySelector('input') ?? button
+    first.focus({ preventScroll: true })
+  }
 })
+if (mailed && !isToken) dead(noToken)
 `
 
-type Form = { title: string; says: string; field: string; button: string; done: string; more?: string }
+type Form = {
+  title: string
+  says: string
+  field: string
+  button: string
+  done: string
+  more?: string
+  /** Whether a token from a mail goes with it. */
+  mailed: boolean
+  /** Where there is another link when this one is dead. */
+  again?: { page: keyof typeof pages; label: string }
+}
+
+const emailField =
+  '<label>Email<input type="email" name="email" autocomplete="email" maxlength="254" required autofocus></label>'
 
 /** The pages that are one form for one request. */
 const forms: Record<Exclude<keyof typeof pages, 'invitation'>, Form> = {
@@ -39,21 +55,34 @@ const forms: Record<Exclude<keyof typeof pages, 'invitation'>, Form> = {
     button: 'Confirm',
     done: 'Your address is confirmed. You can sign in now.',
     more: 'Your address is confirmed. We have sent you another mail: choose your password with it.',
+    mailed: true,
+    again: { page: 'resendLink', label: 'Ask for another link' },
+  },
+  resendLink: {
+    title: 'Ask for another link',
+    says: 'We send it to you if your address is not confirmed yet.',
+    field: emailField,
+    button: 'Send the link',
+    done: 'A mail is on its way.',
+    mailed: false,
   },
   resetPassword: {
     title: 'Choose a new password',
     says: '8 to 256 characters. You will be signed out everywhere.',
     field:
-      '<input type="password" name="password" aria-label="New password" autocomplete="new-password" minlength="8" maxlength="256" required autofocus>',
+      '<label>New password<input type="password" name="password" aria-describedby="hint" autocomplete="new-password" minlength="8" maxlength="256" required autofocus></label>',
     button: 'Set the password',
     done: 'Your new password is set. You can sign in with it now.',
+    mailed: true,
+    again: { page: 'forgotPassword', label: 'Ask for another link' },
   },
   forgotPassword: {
     title: 'Ask for a new password',
     says: 'We send you a link for it.',
-    field: '<input type="email" name="email" aria-label="Email" autocomplete="email" required autofocus>',
+    field: emailField,
     button: 'Send the link',
     done: 'A mail is on its way.',
+    mailed: false,
   },
   confirmIdentity: {
     title: 'Connect your account',
@@ -61,54 +90,18 @@ const forms: Record<Exclude<keyof typeof pages, 'invitation'>, Form> = {
     field: '',
     button: 'Connect',
     done: 'The two are connected. Sign in that way again.',
+    mailed: true,
   },
 }
 
-const toBody = ({ title, says, field, button, done, more = done }: Form): string =>
-  `<form data-done="${done}" data-more="${more}"><h1>${title}</h1>${field}<button>${button}</button><p role="status">${says}</p></form>`
+/** Relative: the address people use may have a path of its own. Pages that lead to each other share a folder. */
+const linkToPage = ({ page, label }: NonNullable<Form['again']>): string =>
+  `<p id="again" hidden><a href="${pages[page].split('/').at(-1)}">${label}</a></p>`
 
-/** What a page is made of; the body may hold what we wrote ourselves and nothing else. */
-type PageParts = { title: string; body: string; script: string }
-
-const toPage = ({ title, body, script }: PageParts): string =>
-  `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${title}</title><style>${style}</style></head>
-<body>${body}
-<script type="module">${script}</script></body></html>
-`
-
-const hashOf = (source: string): string => `'sha256-${sha256(source).toString('base64')}'`
-
-/** Only this page's own script and style, and requests to our own address. */
-const securityPolicyOf = (ownScript: string): string =>
-  [
-    "default-src 'none'",
-    `script-src ${hashOf(ownScript)}`,
-    `style-src ${hashOf(style)}`,
-    "connect-src 'self'",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join('; ')
-
-/** Serves a page that is the same for everybody: what is secret stands behind the `#` of its address. */
-export const pageRoute = (app: App, path: string, parts: PageParts): void => {
-  const page = toPage(parts)
-  const policy = securityPolicyOf(parts.script)
-  app.get(
-    path,
-    {
-      config: publicRoute('a page with a form, the same for everybody'),
-      schema: { tags: ['Account'], summary: `Page: ${parts.title.toLowerCase()}` },
-    },
-    async (_request, reply) =>
-      reply
-        .header('content-security-policy', policy)
-        .header('referrer-policy', 'no-referrer')
-        .type('text/html; charset=utf-8')
-        .send(page),
-  )
-}
+const toBody = ({ says, field, button, done, more = done, mailed, again }: Form): string =>
+  `<form method="post"${mailed ? ' data-mailed="yes"' : ''} data-done="${done}" data-more="${more}">` +
+  `${says === '' ? '' : `<p id="hint">${says}</p>`}${field}<button>${button}</button></form>` +
+  `${statusLine}${again === undefined ? '' : linkToPage(again)}`
 
 /**
  * The pages that links in mails lead to, at the addresses their forms post to. A page only asks; the person's click

@@ -1,6 +1,7 @@
 /** The pages that links in mails lead to. Fixed: mails that were sent stay in mailboxes. */
 export const pages = {
   verifyEmail: '/auth/email/verify',
+  resendLink: '/auth/email/resend',
   resetPassword: '/auth/password/reset',
   forgotPassword: '/auth/password/forgot',
   confirmIdentity: '/auth/identities/confirm',

@@ -87,6 +87,7 @@ export const rows: readonly Row[] = [
   row('POST /auth/email/verify', 'public', 'gone', { body: { token } }),
   row('POST /auth/email/resend', 'public', 202, { body: { email } }),
   row('GET /auth/email/verify', 'public', 200),
+  row('GET /auth/email/resend', 'public', 200),
   row('GET /auth/password/reset', 'public', 200),
   row('GET /auth/password/forgot', 'public', 200),
   row('GET /auth/identities/confirm', 'public', 200),
