@@ -99,7 +99,7 @@ t.test('a tenant that was deleted meanwhile is not suspended, which would let it
 t.test('a tenant whose erasure has begun is not restored', async (t) => {
   const { tenantId, slug } = await newTenant()
   const { token } = await platformAdmin()
-  t.equal((await call('DELETE', `/platform/tenants/${tenantId}`, { token })).status, 200)
+  t.ok((await call('DELETE', `/platform/tenants/${tenantId}`, { token })).status < 300)
   await sql`insert into erasures (id, tenant_id, slug, name, created_at)
             values (${newId()}, ${tenantId}, ${slug}, 'Erased', now())`.execute(db)
   t.match(await call('POST', `/platform/tenants/${tenantId}/restore`, { token }), {
