@@ -19,6 +19,7 @@ import { followMasterKey } from './master/installation.ts'
 import type { Master } from './master/master.ts'
 import { forgetNodes, setConnectionBudget } from './master/nodes.ts'
 import { findPlacement } from './master/placement.ts'
+import { findTenantPlan } from './master/plans.ts'
 import { connectionBudget, createNodeShares } from './node-shares.ts'
 import { allKeys, type FindMasterKeys, openUpToDateMaster } from './open-master.ts'
 import { createTenantWakeUps, type TenantWakeUps } from './queue/tenant-wakeups.ts'
@@ -188,6 +189,7 @@ export const openService = async (
     const jobRunner = createJobRunner({
       workerId: nodeId,
       use: (tenantId, work, options) => router.use(tenantId, work, options),
+      planOf: (tenantId) => findTenantPlan(master.db, tenantId),
       jobTypes,
       wakeUps,
       log,

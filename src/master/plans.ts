@@ -66,6 +66,20 @@ export const toTenantPlan = (
   }
 }
 
+/** The plan of a tenant, for work that nobody asks for just now; undefined when there is no such tenant. */
+export const findTenantPlan = async (db: MasterDb, tenantId: string): Promise<TenantPlan | undefined> => {
+  const row = await db
+    .selectFrom('tenants')
+    .innerJoin('plans', 'plans.key', 'tenants.plan')
+    .leftJoin('subscriptions', 'subscriptions.tenant_id', 'tenants.id')
+    .leftJoin('tenant_usage', 'tenant_usage.tenant_id', 'tenants.id')
+    .select(limitColumns)
+    .select(['tenants.plan', 'subscriptions.status as subscription', 'tenant_usage.storage_bytes as stored'])
+    .where('tenants.id', '=', tenantId)
+    .executeTakeFirst()
+  return row && toTenantPlan(row)
+}
+
 export type Plan = NonNullable<Awaited<ReturnType<typeof findPlan>>>
 
 const plans = (db: MasterDb) =>

@@ -10,6 +10,7 @@ import {
 } from 'graphile-worker'
 import type { Logger } from '../kernel/log.ts'
 import { graphileLog } from './graphile-log.ts'
+import { sparingPool } from './sparing-pool.ts'
 import type { TaskHandlers } from './tasks.ts'
 
 /** The pool graphile-worker borrows connections from. It and each client must have an `error` handler. */
@@ -69,11 +70,12 @@ type Launched = {
 /** Installs no signal handlers: whoever started it decides when it ends. */
 const startRunner = (
   options: RunTasksOptions,
+  pool: QueuePool,
   events: WorkerEvents,
   onWorker: (id: string) => Promise<void>,
 ): Promise<Runner> =>
   run({
-    pgPool: options.pool,
+    pgPool: pool,
     concurrency: options.concurrency,
     noHandleSignals: true,
     logger: graphileLog(options.log),
@@ -104,18 +106,24 @@ const launch = async (options: RunTasksOptions): Promise<Launched> => {
   const gaveUp = Promise.withResolvers<void>()
   events.on('pool:gracefulShutdown', () => gaveUp.resolve())
   let workerId: string | undefined
-  const runner = await startRunner(options, events, (id) => {
+  const pool = sparingPool(options.pool, (error) => {
+    options.log.warn({ err: error }, 'the end of a job could not be written down; it will run again')
+    void stop()
+  })
+  const starting = startRunner(options, pool, events, (id) => {
     workerId = id
     return options.beforeFirstJob(id)
   })
+  // It rejects when the runner is ending by itself already.
+  const stop = (): Promise<void> => starting.then((runner) => runner.stop()).catch(() => {})
+  const runner = await starting
   const ended = runner.promise
     .catch((error: unknown) => options.log.warn({ err: error }, 'the job runner gave up'))
     .then(() => {
       gaveUp.resolve()
       return workerId === undefined ? undefined : options.afterLastJob(workerId)
     })
-  // It rejects when the runner is ending by itself already.
-  return { stop: () => runner.stop().catch(() => {}), gaveUp: gaveUp.promise, ended }
+  return { stop, gaveUp: gaveUp.promise, ended }
 }
 
 /**

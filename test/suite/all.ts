@@ -19,11 +19,13 @@ const folders = [...byFolder].sort(([a], [b]) => Number(isSlow(b)) - Number(isSl
 // One more than there are processors, as each now and then waits.
 t.jobs = availableParallelism() + 1
 t.setTimeout(60 * 60_000)
+// A file has a limit of its own; this one is for processes that do not end.
+const batchTimeout = 10 * 60_000
 for (const [folder, files] of folders) {
   const size = isSlow(folder) ? 1 : filesOfBatch
   for (let at = 0; at < files.length; at += size) {
     const batch = files.slice(at, at + size)
     const args = ['--import=./test/helpers/preload.ts', 'test/suite/batch.ts', ...batch]
-    t.spawn(process.execPath, args, { buffered: true, timeout: 0 }, `${folder}, from ${at + 1}`)
+    t.spawn(process.execPath, args, { buffered: true, timeout: batchTimeout }, `${folder}, from ${at + 1}`)
   }
 }

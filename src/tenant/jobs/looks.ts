@@ -1,5 +1,6 @@
 import { isAppError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
+import type { TenantPlan } from '../../kernel/plan-limits.ts'
 import { writeSystemAudit } from '../audit-log.ts'
 import { putDueSchedulesIn } from '../schedules/due.ts'
 import type { TenantDb } from '../tenant-scope.ts'
@@ -42,6 +43,8 @@ export type JobRunnerDeps = Readonly<{
   /** Which worker claims. */
   workerId: string
   use: UseTenant
+  /** Asked when a schedule's time has come; undefined for a tenant that is gone. */
+  planOf: (tenantId: string) => Promise<TenantPlan | undefined>
   jobTypes: JobTypes
   wakeUps: JobWakeUps
   log: Logger
@@ -121,7 +124,8 @@ const takeTurn = async (
   const { staleMs } = deps.patience
   const outlook = await readOutlook(db, staleMs)
   if (isDue(outlook.stale)) await rescue(db, tenantId, deps.log, staleMs)
-  if (isDue(outlook.scheduled)) await putDueSchedulesIn(db)
+  const plan = isDue(outlook.scheduled) ? await deps.planOf(tenantId) : undefined
+  if (plan !== undefined) await putDueSchedulesIn(db, plan)
   while (performance.now() < until) {
     const jobs = await claimJobs(db, deps.workerId, batchSize)
     if (jobs.length === batchSize) onMore()

@@ -1,8 +1,11 @@
 import { sql, type Transaction } from 'kysely'
 import { sha256 } from '../../kernel/crypto.ts'
+import { type AppError, isAppError } from '../../kernel/errors.ts'
+import type { TenantPlan } from '../../kernel/plan-limits.ts'
 import { writeSystemAudit } from '../audit-log.ts'
 import { insertJob } from '../jobs/queries.ts'
 import { scheduleKeyPrefix } from '../jobs/schemas.ts'
+import { assertPlanLimit } from '../plan-limits.ts'
 import type { TenantTables } from '../tables.ts'
 import type { TenantDb } from '../tenant-scope.ts'
 import { type CronTime, nextTime } from './cron.ts'
@@ -43,14 +46,35 @@ const dueSchedules = (trx: Trx) =>
     .skipLocked()
     .execute()
 
+/** Why the plan allows no job more; undefined when it does. */
+const refusalOf = async (trx: Trx, plan: TenantPlan): Promise<AppError | undefined> => {
+  if (plan.readOnly !== undefined) return plan.readOnly
+  try {
+    await assertPlanLimit(trx, plan, 'jobsPerDay')
+    return undefined
+  } catch (error) {
+    if (isAppError(error, 'plan_limit_reached')) return error
+    throw error
+  }
+}
+
 /**
  * Puts in a job for each schedule whose time has come, and sets its next time, in one transaction: each time has one job.
- * Times that were missed because nobody looked have one job together.
+ * Times that were missed because nobody looked have one job together. A time for which the plan allows no job is left out,
+ * and the audit log says why.
  */
-export const putDueSchedulesIn = (db: TenantDb): Promise<void> =>
+export const putDueSchedulesIn = (db: TenantDb, plan: TenantPlan): Promise<void> =>
   db.transaction().execute(async (trx) => {
     for (const { id, type, payload, cron, time_zone, next_at, created_by, now } of await dueSchedules(trx)) {
       if (next_at === null) continue
+      const next = { next_at: nextTimeOrNull({ cron, timeZone: time_zone }, now) }
+      const refusal = await refusalOf(trx, plan)
+      if (refusal !== undefined) {
+        await trx.updateTable('job_schedules').set(next).where('id', '=', id).execute()
+        const details = { time: next_at.toISOString(), code: refusal.code, reason: refusal.message }
+        await writeSystemAudit(trx, 'schedule.left_out', { type: 'schedule', id }, { details })
+        continue
+      }
       const key = `${scheduleKeyPrefix}${id}:${next_at.toISOString()}`
       const { job, inserted } = await insertJob(trx, {
         ...{ type, payload, maxAttempts, priority: 0, runAt: undefined, workspaceId: null, scheduleId: id },
@@ -59,11 +83,7 @@ export const putDueSchedulesIn = (db: TenantDb): Promise<void> =>
       if (inserted) await writeSystemAudit(trx, 'job.enqueued', { type: 'job', id: job.id })
       await trx
         .updateTable('job_schedules')
-        .set({
-          next_at: nextTimeOrNull({ cron, timeZone: time_zone }, now),
-          last_at: next_at,
-          last_job_id: job.id,
-        })
+        .set({ ...next, last_at: next_at, last_job_id: job.id })
         .where('id', '=', id)
         .execute()
     }

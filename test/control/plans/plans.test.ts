@@ -32,6 +32,11 @@ t.test('plans are there from the start: free is everybody’s, and limits nobody
     trialDays: null,
     selfService: true,
   })
+  t.match(
+    (await asOperator('DELETE', '/platform/plans/free')).body,
+    { code: 'conflict', detail: /it stays/ },
+    'also before anybody has it',
+  )
   const { token } = await newTenant()
   t.match(await subscription(token), {
     plan: { key: 'free' },

@@ -44,6 +44,7 @@ export const countingRunner = (
   createJobRunner({
     workerId: service.nodeId,
     use: (tenantId, work, options) => service.router.use(tenantId, work, options),
+    planOf: async () => undefined,
     jobTypes: types,
     wakeUps: service.wakeUps,
     log: service.log,

@@ -171,7 +171,7 @@ t.test(
     const log = createLogger('trace', { write: (line: string) => void lines.push(line) })
     const { router, wakeUps } = service
     await createJobRunner({
-      ...{ workerId: newId(), jobTypes: countingTypes, wakeUps, log },
+      ...{ workerId: newId(), jobTypes: countingTypes, planOf: async () => undefined, wakeUps, log },
       use: (tenant, work, options) => router.use(tenant, work, options),
     }).look(tenantId)
     const job = await see(tenantId, id)
@@ -203,7 +203,7 @@ t.test('a job that finds no connection waits for one, and that is no attempt', a
   const ids = await putJobs(service, tenantId, [{ type: 'count' }, { type: 'count' }])
   const { router, wakeUps, log } = service
   await createJobRunner({
-    ...{ workerId: newId(), jobTypes: countingTypes, wakeUps, log },
+    ...{ workerId: newId(), jobTypes: countingTypes, planOf: async () => undefined, wakeUps, log },
     use: (tenant, work, options) =>
       options?.signal === undefined
         ? router.use(tenant, work, options)

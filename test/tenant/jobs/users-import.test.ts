@@ -90,7 +90,7 @@ t.test('an import that breaks off goes on where it was, and nobody is there twic
       },
     })
   await createJobRunner({
-    ...{ workerId: newId(), jobTypes, wakeUps, log },
+    ...{ workerId: newId(), jobTypes, planOf: async () => undefined, wakeUps, log },
     use: (tenantId, work, options) =>
       router.use(tenantId, (db) => work(options?.signal === undefined ? db : breaking(db)), options),
   }).look(admin.tenantId)

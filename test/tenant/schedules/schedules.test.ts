@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import t from 'tap'
 import { newId } from '../../../src/kernel/ids.ts'
 import { cronErrors, nextTime } from '../../../src/tenant/schedules/cron.ts'
+import { planHands } from '../../control/plans/hands.ts'
 import { keepsFivePromises } from '../../helpers/five-promises.ts'
 import { type Answer, type Member, startFreehold } from '../../helpers/freehold.ts'
 
@@ -109,6 +110,37 @@ t.test('a time that has come has one job, whoever looks, and missed times have o
   t.ok(Date.parse(String(after.nextAt)) > Date.now())
   const listed = await call('GET', `/api/jobs?scheduleId=${schedule.id}`, { token: admin.token })
   t.match(listed.body, { data: [{ id: after.lastJobId, scheduleId: schedule.id }] })
+})
+
+t.test('a time for which the plan allows no job is left out, and the audit log says why', async (t) => {
+  const admin = await freehold.newTenant()
+  const { newPlan, givePlan } = await planHands(freehold)
+  await givePlan(admin.tenantId, await newPlan({ jobsPerDay: 1 }))
+  const id = await make(admin)
+  const come = async (): Promise<number> => {
+    await asSuperuser(admin.tenantId, "update job_schedules set next_at = now() - interval '1 s'")
+    await service.jobRunner.look(admin.tenantId)
+    const [row] = await asSuperuser(admin.tenantId, 'select count(*)::int as n from jobs')
+    return Number(row?.n)
+  }
+  t.equal(await come(), 1)
+  t.equal(await come(), 1, 'the second one of the day')
+  const { body } = await call('GET', `/api/schedules/${id}`, { token: admin.token })
+  t.ok(new Date(String(body.nextAt)) > new Date(), 'it goes on with its next time')
+  const leftOut =
+    "select entity_id, details->>'code' as code from audit_log where action = 'schedule.left_out'"
+  t.strictSame(await asSuperuser(admin.tenantId, leftOut), [{ entity_id: id, code: 'plan_limit_reached' }])
+  await givePlan(admin.tenantId, await newPlan({ jobsPerDay: 2 }))
+  t.equal(await come(), 2, 'a larger plan has room again')
+  await givePlan(admin.tenantId, await newPlan())
+  t.equal(await come(), 3)
+  const ended = { status: 'expired' as const, ends_at: new Date(), trials: [] }
+  await service.master.db
+    .insertInto('subscriptions')
+    .values({ tenant_id: admin.tenantId, ...ended })
+    .onConflict((conflict) => conflict.column('tenant_id').doUpdateSet(ended))
+    .execute()
+  t.equal(await come(), 3, 'nor is there any when the plan has ended')
 })
 
 t.test('its next look is promised, so that it is found when nobody asks', async (t) => {
