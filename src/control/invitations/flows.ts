@@ -9,7 +9,7 @@ import { findPersonByEmail, normalizeEmail } from '../../master/people.ts'
 import { linkTo } from '../auth/links.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { enqueueMail } from '../mail.ts'
-import { inLockedTenant } from '../members/flows.ts'
+import { inLockedTenant, mustNotStay } from '../members/flows.ts'
 import { findMember, findRoleId } from '../members/queries.ts'
 import { assertSeat } from '../members/seats.ts'
 import {
@@ -93,6 +93,7 @@ export const invite = async (
     const roleId = await findRoleId(trx, tenant.id, input.role)
     await mustHoldRole(trx, who, roleId)
     const person = await findPersonByEmail(trx, email)
+    if (person !== undefined) mustNotStay(who, person.id)
     if (person !== undefined && (await findMember(trx, tenant.id, person.id)) !== undefined) {
       throw new AppError('already_member', 'This person is a member of the tenant already.')
     }

@@ -42,6 +42,15 @@ const auditMember = (
     details: { role, status },
   })
 
+/** Who has entered for an hour as a platform admin makes no member of themselves, which would outlast the hour. */
+export const mustNotStay = ({ actor, personId }: Who, added: string): void => {
+  if (actor.kind !== 'platform_admin' || added !== personId) return
+  throw new AppError(
+    'forbidden',
+    'You have entered this tenant for a time; ask one of its Admins to add you.',
+  )
+}
+
 const present = (member: Member | undefined): Member => {
   if (member === undefined) throw new Error('the member is not there')
   return member
@@ -91,6 +100,7 @@ export const addMember = async (
       )
     }
     const personId = person.id
+    mustNotStay(who, personId)
     if (!(await insertMember(trx, { tenantId, personId, roleId }))) {
       throw new AppError('already_member', 'This person is a member of the tenant already.')
     }

@@ -76,7 +76,6 @@ export const findRoleId = async (
     .where(isUuid(wanted) ? 'id' : 'name', '=', wanted)
     // Should a tenant's own role be called like a system role, the name means the one that everybody knows.
     .orderBy(sql`tenant_id is not null`)
-    .forKeyShare()
     .executeTakeFirst()
   if (role === undefined) throw new AppError('not_found', 'The tenant has no role of this name or id.')
   return role.id

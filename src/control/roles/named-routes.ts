@@ -1,4 +1,5 @@
 import type { TSchema } from 'typebox'
+import { patternsOfRoles } from '../../access/granting.ts'
 import type { App } from '../../http/app.ts'
 import { Page, PageQuery, readCursor, toPage } from '../../http/paging.ts'
 import { answers, IdParams, NoContent } from '../../http/schemas.ts'
@@ -91,6 +92,9 @@ const writeRoutes = (app: App, deps: Deps, { base, tags, rule, editorOf }: Surfa
     async (request) =>
       changeAccess(deps, editorOf(request), async (change) => {
         const { id } = await findOwn(change, kind, request.params.id)
+        // Roles are given by name: under another name somebody would give what they do not mean.
+        if (kind === 'role' && request.body.name !== undefined)
+          change.mustHold(await patternsOfRoles(change.trx, [id]))
         const row = await updateNamed(change, kind, id, request.body)
         await change.audit(`${kind}.updated`, { type: kind, id }, { name: row.name })
         return viewOf(thing, change.trx, change.tenantId, row)

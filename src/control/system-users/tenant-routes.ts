@@ -179,6 +179,8 @@ const changeRoutes = (app: App, deps: ControlDeps): void => {
       await change(deps, scope, { id, action: 'updated' }, async (trx) => {
         const roleId = role === undefined ? undefined : await roleToGive(trx, scope, role)
         await find(trx, scope, id)
+        // Who may not act as it may take nothing from it but its being: its secrets would go on with the next role.
+        if (role !== undefined || fields.disabled === false) await mustHoldRoleOf(trx, scope, id)
         await changeSystemUser(trx, id, fields)
         if (roleId !== undefined) await putMembership(trx, { id, tenantId: scope.tenantId, roleId })
         if (fields.disabled === true) await endSessionsOf(trx, id, 'disabled')

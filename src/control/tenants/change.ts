@@ -3,6 +3,7 @@ import type { MemberScope } from '../../http/guards.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { type MasterAuditEntry, writeMasterAudit } from '../../master/audit-log.ts'
 import type { MasterTransaction } from '../../master/master.ts'
+import { findTenantPlan } from '../../master/plans.ts'
 import { isUniqueViolation } from '../../master/postgres-errors.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { inLockedTenant } from '../members/flows.ts'
@@ -59,8 +60,12 @@ export const changeTenant = async (
   if (settings !== undefined) mustBeStorable(settings, '/settings')
   if (metadata !== undefined) mustBeStorable(metadata, '/metadata')
   // Asked under the lock first: who has lost the right changes nothing on either side.
-  await inLockedTenant(deps.db, who, 'tenant-api:tenant:update', async () => {})
-  if (settings !== undefined || metadata !== undefined) {
+  const writesInside = settings !== undefined || metadata !== undefined
+  await inLockedTenant(deps.db, who, 'tenant-api:tenant:update', async (trx) => {
+    const { readOnly } = (writesInside && (await findTenantPlan(trx, who.tenantId))) || {}
+    if (readOnly !== undefined) throw readOnly
+  })
+  if (writesInside) {
     const kept = { ...(settings && { settings }), ...(metadata && { metadata }) }
     await deps.writeSettings(who.tenantId, who, kept)
   }

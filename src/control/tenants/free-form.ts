@@ -10,10 +10,17 @@ const refuse = (path: string, message: string): AppError =>
 
 const isStorable = (text: string): boolean => !text.includes('\u0000') && text.isWellFormed()
 
+/** Postgres writes a number out: what is six characters here would be three hundred there. */
+const isShort = (value: number): boolean => {
+  const size = Math.abs(value)
+  return size === 0 || (size >= 1e-20 && size < 1e21)
+}
+
 const look = (value: unknown, path: string, depth: number): void => {
   if (depth > maxDepth) throw refuse(path, `is nested deeper than ${maxDepth}`)
   if (typeof value === 'string' && !isStorable(value))
     throw refuse(path, 'holds characters that cannot be stored')
+  if (typeof value === 'number' && !isShort(value)) throw refuse(path, 'holds a number of too many digits')
   if (typeof value !== 'object' || value === null) return
   for (const [key, inner] of Object.entries(value)) {
     if (!isStorable(key)) throw refuse(path, 'holds a name that cannot be stored')

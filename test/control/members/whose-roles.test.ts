@@ -33,3 +33,20 @@ t.test('only the Admin that comes with Freehold keeps a tenant', async (t) => {
     body: { code: 'last_admin' },
   })
 })
+
+t.test(
+  'a role that is deleted while it is given is given or not there; nobody waits in a circle',
+  async (t) => {
+    const admin = await newTenant()
+    const { token } = admin
+    for (let round = 0; round < 12; round += 1) {
+      const id = await ownRole(service, admin.tenantId, `Round ${round}`, ['tenant-api:tenant:read'])
+      const { email } = await signUp()
+      const [given, deleted] = await Promise.all([
+        call('POST', '/api/members', { token, body: { email, role: id } }),
+        call('DELETE', `/api/roles/${id}`, { token }),
+      ])
+      t.match(`${given.status} ${deleted.status}`, /^(201 409|404 204)$/)
+    }
+  },
+)
