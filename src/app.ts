@@ -109,12 +109,13 @@ export const buildApp = async (
   const cookies = createSessionCookies(config.publicUrl)
   const refuseForeignPages = createOriginCheck(config.publicUrl, config.corsOrigins)
   const authenticate = createAuthenticate(tokens, grants, clock, { cookies, refuseForeignPages })
+  const countRequest = countRequests(service.requests, config.rateLimits)
   const guards = createGuards(app, {
     authenticate,
     grants,
     lease: (tenantId, options) => router.lease(tenantId, options),
     warm: (tenantId) => router.warm(tenantId),
-    countRequest: countRequests(service.requests, config.rateLimits),
+    countRequest,
   })
   const ledger = openRouteLedger(app, guards)
   const metrics = registerMetrics(app, (registry) =>
@@ -142,7 +143,8 @@ export const buildApp = async (
     tenantGraceDays: config.tenantGraceDays,
     readSettings: tenantReader(service, 'settings', readSettings),
     readTenantCounts: tenantReader(service, 'usage', readCounts),
-    countRequests: (tenantId) => service.requests.used(tenantId),
+    countRequest,
+    readRequestCount: (tenantId) => service.requests.used(tenantId),
     writeSettings: (tenantId, who, change) =>
       router.use(tenantId, (db) => writeSettings(db, { tenantId, ...who }, change)),
   }

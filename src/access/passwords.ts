@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { availableParallelism } from 'node:os'
+import { readdir, readFile } from 'node:fs/promises'
+import { availableParallelism, getPriority, setPriority } from 'node:os'
 import { hash, needsRehash, verify } from 'argon2'
 import { AppError } from '../kernel/errors.ts'
 import { loadCommonPasswords } from './common-passwords.ts'
@@ -66,6 +67,21 @@ const createGate = (mostWaiting: number): (<T>(work: () => Promise<T>) => Promis
   }
 }
 
+/** A thread that is nicer by this gets a tenth of the scheduler's turns beside another (sched(7)). */
+const hashingNiceness = 10
+
+/**
+ * Makes the threads that hash give way to the one that answers requests. Only Linux has a priority for each thread; elsewhere,
+ * or where it is not told, all stay equal.
+ */
+const giveWay = async (): Promise<void> => {
+  const tasks = '/proc/self/task'
+  for (const id of await readdir(tasks).catch(() => [])) {
+    const name = await readFile(`${tasks}/${id}/comm`, 'utf8').catch(() => '')
+    if (name.trim() === 'libuv-worker') setPriority(Number(id), Math.min(19, getPriority() + hashingNiceness))
+  }
+}
+
 /** Tests of what is not about passwords give a lower `cost`. */
 export const createPasswords = async ({
   mostWaiting = waiting,
@@ -76,6 +92,8 @@ export const createPasswords = async ({
 } = {}): Promise<Passwords> => {
   const gate = createGate(mostWaiting)
   const isCommon = await loadCommonPasswords()
+  // libuv has made its threads by now, for the files that were read.
+  await giveWay()
   const decoy = hashOfNothing(cost)
   return {
     hash: (password) => gate(() => hash(password, cost)),

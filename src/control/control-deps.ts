@@ -6,6 +6,7 @@ import type { SessionCookies } from '../http/cookies.ts'
 import type { Authenticate } from '../http/identity.ts'
 import type { RefuseForeignPages } from '../http/origins.ts'
 import type { LimitByAddress } from '../http/rate-limit.ts'
+import type { CountRequest } from '../http/request-limit.ts'
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { MasterDb } from '../master/master.ts'
 import type { TenantManager } from '../tenant-manager/tenant-manager.ts'
@@ -42,8 +43,10 @@ export type ControlDeps = {
   readSettings: ReadTenantSettings
   writeSettings: WriteTenantSettings
   readTenantCounts: ReadTenantCounts
+  /** Counts a request that is none to `/api/*` and still works in a tenant. */
+  countRequest: CountRequest
   /** The requests in a tenant in this minute, over all nodes. */
-  countRequests: (tenantId: string) => Promise<number>
+  readRequestCount: (tenantId: string) => Promise<number>
   /** Undefined: no plan costs anything. */
   billing?: Billing
 }

@@ -7,6 +7,9 @@ export const tenantLimits = {
   invite: { name: 'invite', burst: 100, everySeconds: 36 },
 } as const satisfies Record<string, Limit>
 
+/** Tenants that one person creates: each costs a database. */
+export const tenantsOfOne: Limit = { name: 'create tenants', burst: 100, everySeconds: 36 }
+
 /** Invitations to one address, over all tenants: nobody's mailbox is flooded. */
 export const invitationsToOne: Limit = { name: 'invitations to one', burst: 10, everySeconds: 600 }
 

@@ -15,6 +15,8 @@ export type AccessRule =
       readonly inWorkspaces?: true
       /** Allowed whatever its method is while nothing may be added in the tenant. */
       readonly addsNothing?: true
+      /** Refused while nothing may be added, though it leaves the tenant's database alone. */
+      readonly adds?: true
     }
   | { readonly scope: 'platform' }
 
@@ -52,10 +54,11 @@ export const workspaceRoute = (permission: Permission): RouteConfig => ({
 
 /**
  * A member of the token's tenant whose role grants `permission`, for what the master keeps about the tenant. Admits
- * exactly whom `tenantRoute` would; the tenant's database is neither leased nor opened. See `memberScopeOf`.
+ * exactly whom `tenantRoute` would; the tenant's database is neither leased nor opened. See `memberScopeOf`. While the plan
+ * has ended all goes on but what `adds`.
  */
-export const memberRoute = (permission: Permission | AnyMember): RouteConfig => ({
-  access: { scope: 'tenant', permission, database: false },
+export const memberRoute = (permission: Permission | AnyMember, also: { adds?: true } = {}): RouteConfig => ({
+  access: { scope: 'tenant', permission, database: false, ...also },
 })
 
 /** A platform admin. */

@@ -124,13 +124,14 @@ const adding = new Set(['POST', 'PUT', 'PATCH'])
 const checkPlan = (
   { countRequest }: Deps,
   grant: Grant,
-  { database, addsNothing }: TenantRule,
+  { database, addsNothing, adds }: TenantRule,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Grant => {
   countRequest(grant, reply)
   const { readOnly } = grant.plan
-  if (readOnly !== undefined && database && !addsNothing && adding.has(request.method)) throw readOnly
+  const mayAdd = adds ?? (database && !addsNothing)
+  if (readOnly !== undefined && mayAdd && adding.has(request.method)) throw readOnly
   return grant
 }
 

@@ -2,6 +2,7 @@ import type { onRequestAsyncHookHandler, onResponseAsyncHookHandler } from 'fast
 import { addressBlock } from '../access/known-devices.ts'
 import type { Limit, RateLimits } from '../access/rate-limits.ts'
 import { AppError } from '../kernel/errors.ts'
+import { createTurnstile } from './turnstile.ts'
 
 /** Options of a route that limit how often an address may ask for it. Spread them into the route's own. */
 export type LimitByAddress = (
@@ -10,11 +11,15 @@ export type LimitByAddress = (
   counts?: 'all' | 'failures',
 ) => { onRequest: onRequestAsyncHookHandler; onResponse?: onResponseAsyncHookHandler }
 
-/** Limits by the address of the peer, before the body is read; routes that do not ask for it pay nothing. */
-export const limitByAddress =
-  (limits: RateLimits): LimitByAddress =>
-  (limit, counts = 'all') => ({
+/**
+ * Limits by the address of the peer, before the body is read; routes that do not ask for it pay nothing. What is limited is
+ * dear, and so also begun one by one.
+ */
+export const limitByAddress = (limits: RateLimits): LimitByAddress => {
+  const turn = createTurnstile()
+  return (limit, counts = 'all') => ({
     onRequest: async (request, reply) => {
+      await turn()
       const verdict = await limits.take(limit, addressBlock(request.ip))
       reply.header('ratelimit-limit', String(limit.burst))
       reply.header('ratelimit-remaining', String(verdict.remaining))
@@ -32,3 +37,4 @@ export const limitByAddress =
           },
         }),
   })
+}

@@ -1,5 +1,5 @@
 import canonicalize from 'canonicalize'
-import { type AuditEntry, entryJson } from './audit-entries.ts'
+import { type AuditEntry, entriesAtOnce, entryJson } from './audit-entries.ts'
 import { sha256 } from './crypto.ts'
 
 /** A place in a tenant's chain of entries. Position 0 is before the first one. */
@@ -51,14 +51,13 @@ export type Anchor = Readonly<{ start: Place; checkpoint: Place | undefined }>
 
 type SealedRow = { position: string; hash: string; entry_id: string; entry: AuditEntry | null }
 
-const chunk = 500
 const maxProblems = 100
 
 const sealedRows = `
   select s.position, encode(s.hash, 'hex') as hash, s.entry_id,
          case when a.id is not null then ${entryJson} end as entry
     from audit_seals s left join audit_log a on a.id = s.entry_id
-   where s.position > $1 order by s.position limit ${chunk}`
+   where s.position > $1 order by s.position limit ${entriesAtOnce}`
 
 const addedRows = `
   select a.id from audit_log a, audit_chain c
@@ -107,7 +106,7 @@ export const verifyChain = async (
   for (;;) {
     const rows = (await ask(sealedRows, [String(head.position)])) as SealedRow[]
     rows.forEach(take)
-    if (rows.length < chunk) break
+    if (rows.length < entriesAtOnce) break
     goOn()
   }
   if (checkpoint !== undefined && head.position < checkpoint.position) {

@@ -18,6 +18,12 @@ export type AuditEntry = {
 }
 
 /**
+ * Entries that are read at once. One may hold settings as they were and as they are, some 300 kB; what a tenant's people
+ * write must not fill the memory of the process that reads the logs of all.
+ */
+export const entriesAtOnce = 250
+
+/**
  * SQL that makes an `AuditEntry` of a row of `audit_log` called `a`. One for all who read entries, because what is sealed
  * must be what is shown.
  */

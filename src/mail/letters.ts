@@ -20,6 +20,7 @@ export type Letter =
       reason: string
       until: string
     }
+  | { kind: 'system-user-let-in'; link: string; tenant: string; operator: string; name: string; role: string }
   | ({ kind: 'plan-ending' } & PlanNews)
   | ({ kind: 'plan-ended' } & PlanNews)
   | { kind: 'new-device'; where: Whereabouts; link: string }
@@ -133,6 +134,15 @@ const composers: Composers = {
       `${operator}, who operates this service, entered ${plainName(tenant)} without being a member of it.`,
       `Their reason: ${plainSentence(reason)}`,
       `They can work there as an Admin until ${until}. What they do is in the audit log of the tenant.`,
+    ],
+    action: { label: 'Open the console', link },
+    closing: 'You get this mail because you are an Admin there. If it surprises you, ask the operator.',
+  }),
+  'system-user-let-in': ({ link, tenant, operator, name, role }) => ({
+    subject: 'An operator of this service let a program into your tenant',
+    paragraphs: [
+      `${operator}, who operates this service, let the system user ${plainName(name, 'of theirs')} into ${plainName(tenant)}.`,
+      `It has the role ${plainName(role, 'they gave it')} there until it is taken out. What it does is in the audit log of the tenant.`,
     ],
     action: { label: 'Open the console', link },
     closing: 'You get this mail because you are an Admin there. If it surprises you, ask the operator.',

@@ -54,12 +54,26 @@ export const setTerms = async (
     .execute()
 }
 
-/** Gives a new tenant's plan its trial, in the transaction that creates it. */
+/**
+ * Until when a plan is paid that somebody has chosen outside of a trial (null: without an end), or throws what they shall
+ * read. Asked in the transaction in which the tenant takes it.
+ */
+export type PaidUntil = (
+  trx: MasterTransaction,
+  wanted: { tenantId: string; plan: Plan; personId: string },
+) => Promise<Date | null>
+
+/** Gives a new tenant's plan its trial, or its end when it is `paid`, in the transaction that creates the tenant. */
 export const beginSubscription = async (
   trx: MasterTransaction,
   { tenantId, plan, by }: { tenantId: string; plan: Plan; by: string | null },
+  paid: PaidUntil | undefined,
 ): Promise<void> => {
   const endsAt = trialEnd(plan)
-  if (endsAt === null) return
-  await setTerms(trx, { tenantId, plan, by }, { status: 'trialing', endsAt, trial: true })
+  if (endsAt !== null) {
+    await setTerms(trx, { tenantId, plan, by }, { status: 'trialing', endsAt, trial: true })
+  } else if (paid !== undefined && by !== null) {
+    const until = await paid(trx, { tenantId, plan, personId: by })
+    await setTerms(trx, { tenantId, plan, by }, { status: 'active', endsAt: until, trial: false })
+  }
 }

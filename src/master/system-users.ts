@@ -83,29 +83,34 @@ export const findRole = (
   trx: MasterTransaction,
   tenantId: string,
   idOrName: string,
-): Promise<{ id: string } | undefined> =>
+): Promise<{ id: string; name: string } | undefined> =>
   trx
     .selectFrom('roles')
-    .select('id')
+    .select(['id', 'name'])
     .where(isUuid(idOrName) ? 'id' : 'name', '=', idOrName.trim())
     .where((w) => w.or([w('tenant_id', 'is', null), w('tenant_id', '=', tenantId)]))
     .orderBy(sql`tenant_id is null`)
     .executeTakeFirst()
 
-/** Gives the system user a role in the tenant, or another one. */
+/** Gives the system user a role in the tenant, or another one; false when it has that one already. */
 export const putMembership = async (
   trx: MasterTransaction,
   member: { id: string; tenantId: string; roleId: string },
-): Promise<void> => {
-  await trx
+): Promise<boolean> => {
+  const changed = await trx
     .insertInto('memberships')
     .values({ tenant_id: member.tenantId, person_id: member.id, role_id: member.roleId })
     .onConflict((conflict) =>
       conflict
         .columns(['tenant_id', 'person_id'])
-        .doUpdateSet({ role_id: member.roleId, status: 'active', updated_at: sql<Date>`now()` }),
+        .doUpdateSet({ role_id: member.roleId, status: 'active', updated_at: sql<Date>`now()` })
+        .where((w) =>
+          w.or([w('memberships.role_id', '<>', member.roleId), w('memberships.status', '<>', 'active')]),
+        ),
     )
-    .execute()
+    .returning('person_id')
+    .executeTakeFirst()
+  return changed !== undefined
 }
 
 /** The tenants that what happens to a system user concerns: those in which it is a member, or null when there is none. */

@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { type AuditEntry, entryJson } from '../kernel/audit-entries.ts'
+import { type AuditEntry, entriesAtOnce, entryJson } from '../kernel/audit-entries.ts'
 import { ownerRoleName } from '../kernel/ids.ts'
 import { keepArchive } from '../master/audit-archives.ts'
 import { findCheckpoint } from '../master/audit-checkpoints.ts'
@@ -9,9 +9,6 @@ import type { Context } from './context.ts'
 import { deliverOutbox } from './deliver-outbox.ts'
 import { quoteName, sqlState } from './provisioner.ts'
 import { BrokenChainError } from './seal-audit.ts'
-
-/** Entries in one piece: below a megabyte when compressed. */
-const piece = 2_000
 
 type Row = { entry: AuditEntry; position: string | null; hash: string | null; seq: string }
 
@@ -31,19 +28,19 @@ async function* readPieces(client: pg.Client): AsyncGenerator<{ text: string; en
     for (let after: string | undefined = '-1'; after !== undefined; ) {
       const { rows }: { rows: Row[] } = await client.query<Row>(text, [after])
       if (rows.length > 0) yield toPiece(rows)
-      const last: Row | undefined = rows.length < piece ? undefined : rows.at(-1)
+      const last: Row | undefined = rows.length < entriesAtOnce ? undefined : rows.at(-1)
       after = last && next(last)
     }
   }
   yield* walk(
     `select ${columns} from audit_seals s join audit_log a on a.id = s.entry_id
-      where s.position > $1 order by s.position limit ${piece}`,
+      where s.position > $1 order by s.position limit ${entriesAtOnce}`,
     ({ position }) => position ?? '',
   )
   yield* walk(
     `select null as position, null as hash, a.seq, ${entryJson} as entry from audit_log a
       where a.seq > $1 and not exists (select from audit_seals s where s.entry_id = a.id)
-      order by a.seq limit ${piece}`,
+      order by a.seq limit ${entriesAtOnce}`,
     ({ seq }) => seq,
   )
 }

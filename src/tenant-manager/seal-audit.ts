@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { type Place, sealOf } from '../kernel/audit-chain.ts'
-import { type AuditEntry, entryJson } from '../kernel/audit-entries.ts'
+import { type AuditEntry, entriesAtOnce, entryJson } from '../kernel/audit-entries.ts'
 import { ownerRoleName } from '../kernel/ids.ts'
 import { findCheckpoint, keepCheckpoint, noteBroken, type Signer } from '../master/audit-checkpoints.ts'
 import { getCluster } from './cluster.ts'
@@ -13,8 +13,6 @@ export type Sealable = Readonly<{ tenantId: string; name: string; clusterId: str
 /** The chain in the tenant's database is not the one whose head was signed: somebody has changed it. */
 export class BrokenChainError extends Error {}
 
-/** Entries sealed in one transaction: a tenth of a second. */
-const batch = 2_000
 /** One sealer at a time in a tenant's database. */
 export const sealerLock = 20_180_526
 /**
@@ -62,10 +60,10 @@ const readCandidates = async (client: pg.Client, sealedSeq: string): Promise<Can
     `select a.seq, ${entryJson} as entry from (
        select l.* from audit_gaps g join audit_log l on l.seq between g.first_seq and g.last_seq
        union all
-       (select l.* from audit_log l where l.seq > $1 order by l.seq limit ${batch})
+       (select l.* from audit_log l where l.seq > $1 order by l.seq limit ${entriesAtOnce})
      ) a
      where not exists (select from audit_seals s where s.entry_id = a.id)
-     order by a.seq limit ${batch}`,
+     order by a.seq limit ${entriesAtOnce}`,
     [sealedSeq],
   )
   return rows
@@ -133,7 +131,7 @@ const sealBatch = (
     const candidates = await readCandidates(client, chain.sealed_seq)
     const head = candidates.length === 0 ? before : await insertSeals(client, candidates, before)
     await noteProgress(client, candidates, Number(chain.sealed_seq))
-    const more = candidates.length === batch
+    const more = candidates.length === entriesAtOnce
     // What has appeared in a gap is among the candidates; only then may the gap go.
     if (!more) await forgetGaps(client, chain.ended_xid)
     return { head, more }

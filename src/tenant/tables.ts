@@ -61,6 +61,7 @@ export type JobSchedulesTable = {
   created_by: string | null
   created_at: Generated<Date>
   updated_at: Generated<Date>
+  left_out_since: Date | null
 }
 
 export type JobsTable = {

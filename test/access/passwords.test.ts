@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
+import { getPriority } from 'node:os'
 import { hash } from 'argon2'
 import t from 'tap'
 import { loadCommonPasswords } from '../../src/access/common-passwords.ts'
@@ -67,3 +68,17 @@ t.test('the passwords that everybody tries first are known, thousands of them', 
   t.ok(list.length > 8000)
   t.ok(list.every((password) => password.length >= 8 && password === password.toLowerCase()))
 })
+
+t.test(
+  'the threads that hash give way to the one that answers requests',
+  { skip: process.platform !== 'linux' && 'only Linux has a priority for each thread' },
+  async (t) => {
+    const niceness = new Map<string, number[]>()
+    for (const id of await readdir('/proc/self/task')) {
+      const name = (await readFile(`/proc/self/task/${id}/comm`, 'utf8')).trim()
+      niceness.set(name, [...(niceness.get(name) ?? []), getPriority(Number(id))])
+    }
+    const mine = getPriority()
+    t.strictSame(niceness.get('libuv-worker'), Array(4).fill(Math.min(19, mine + 10)))
+  },
+)

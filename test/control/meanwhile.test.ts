@@ -3,7 +3,15 @@ import t from 'tap'
 import { mustKeepAnAdmin } from '../../src/control/members/queries.ts'
 import { newId } from '../../src/kernel/ids.ts'
 import type { MasterTransaction } from '../../src/master/master.ts'
-import { type Answer, addMember, type Member, type SignedIn, startNode } from '../helpers/freehold.ts'
+import { findTenant } from '../../src/master/tenants.ts'
+import {
+  type Answer,
+  addMember,
+  type Member,
+  makePlatformAdmin,
+  type SignedIn,
+  startNode,
+} from '../helpers/freehold.ts'
 import { openMailbox } from '../helpers/mailbox.ts'
 import { startTestPostgres } from '../helpers/postgres.ts'
 import { until } from '../helpers/until.ts'
@@ -16,8 +24,7 @@ const { db } = service.master
 
 const platformAdmin = async (): Promise<SignedIn> => {
   const operator = await signUp()
-  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', operator.personId).execute()
-  service.grants.forget(`person:${operator.personId}`)
+  await makePlatformAdmin(service, operator.personId)
   return operator
 }
 
@@ -68,12 +75,7 @@ t.test('who lost the permission meanwhile renames no tenant', async (t) => {
     status: 403,
     body: { code: 'forbidden' },
   })
-  const { name } = await db
-    .selectFrom('tenants')
-    .select('name')
-    .where('id', '=', admin.tenantId)
-    .executeTakeFirstOrThrow()
-  t.not(name, 'Renamed')
+  t.not((await findTenant(db, admin.tenantId))?.name, 'Renamed')
 })
 
 t.test('a tenant that was deleted meanwhile is not suspended, which would let it be resumed', async (t) => {
@@ -88,12 +90,7 @@ t.test('a tenant that was deleted meanwhile is not suspended, which would let it
     trx.updateTable('tenants').set({ status: 'deleted' }).where('id', '=', admin.tenantId).execute(),
   )
   t.match(answer.body, { code: 'gone' })
-  const { status } = await db
-    .selectFrom('tenants')
-    .select('status')
-    .where('id', '=', admin.tenantId)
-    .executeTakeFirstOrThrow()
-  t.equal(status, 'deleted')
+  t.equal((await findTenant(db, admin.tenantId))?.status, 'deleted')
 })
 
 t.test('a tenant whose erasure has begun is not restored', async (t) => {

@@ -159,6 +159,16 @@ export const addMember = async (
     .execute()
 }
 
+/** Makes a person a platform admin, as another one would. */
+export const makePlatformAdmin = async (service: Service, personId: string): Promise<void> => {
+  await service.master.db
+    .updateTable('people')
+    .set({ platform_admin: true })
+    .where('id', '=', personId)
+    .execute()
+  service.grants.forget(`person:${personId}`)
+}
+
 const superuserOf =
   (service: Service, superuser: PostgresAddress): Freehold['asSuperuser'] =>
   async (tenantId, sql) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { startFreehold } from '../helpers/freehold.ts'
+import { makePlatformAdmin, startFreehold } from '../helpers/freehold.ts'
 import { describe, type OpenApi, patternsOf, sample, textsOf, withValue } from './every-body.ts'
 
 const { call, newTenant, signUp, service } = await startFreehold(t)
@@ -9,12 +9,7 @@ const withBody = routes.filter(({ body }) => body !== undefined)
 
 /** Somebody who may do everything, in a tenant. */
 const admin = await newTenant()
-await service.master.db
-  .updateTable('people')
-  .set({ platform_admin: true })
-  .where('id', '=', admin.personId)
-  .execute()
-service.grants.forgetAll()
+await makePlatformAdmin(service, admin.personId)
 const { token } = admin
 
 const post = (method: string, url: string, body: unknown) =>

@@ -4,7 +4,14 @@ import { sql } from 'kysely'
 import t from 'tap'
 import { tidyAccess } from '../../src/access/tidy.ts'
 import { invitationsToOne } from '../../src/control/limits.ts'
-import { type Answer, addMember, type Call, type Member, startNode } from '../helpers/freehold.ts'
+import {
+  type Answer,
+  addMember,
+  type Call,
+  type Member,
+  makePlatformAdmin,
+  startNode,
+} from '../helpers/freehold.ts'
 import { startTestPostgres } from '../helpers/postgres.ts'
 
 const postgres = await startTestPostgres(t)
@@ -16,7 +23,7 @@ const { port } = here.app.server.address() as AddressInfo
 
 const admin = await here.newTenant()
 // On the platform's creating route too.
-await db.updateTable('people').set({ platform_admin: true }).where('id', '=', admin.personId).execute()
+await makePlatformAdmin(here.service, admin.personId)
 const stranger = await here.newTenant()
 await here.service.manager.refillSpares()
 

@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import t from 'tap'
-import { startFreehold } from '../helpers/freehold.ts'
+import { makePlatformAdmin, startFreehold } from '../helpers/freehold.ts'
 
 const { app, call, routes, newTenant, service } = await startFreehold(t)
 await app.listen({ host: '127.0.0.1', port: 0 })
@@ -24,12 +24,7 @@ const get = (path: string, headers = ''): Promise<string> =>
 
 t.test('content types that are not ours are refused on every route with a body', async (t) => {
   const { token, personId } = await newTenant()
-  await service.master.db
-    .updateTable('people')
-    .set({ platform_admin: true })
-    .where('id', '=', personId)
-    .execute()
-  service.grants.forgetAll()
+  await makePlatformAdmin(service, personId)
   const types = [
     'text/plain',
     'text/plain; charset=utf-8',

@@ -25,6 +25,14 @@ const letters: Letter[] = [
     reason: 'Ticket 7',
     until: '2026-01-02',
   },
+  {
+    kind: 'system-user-let-in',
+    link,
+    tenant: 'Acme',
+    operator: 'op@example.com',
+    name: 'Reports',
+    role: 'Viewer',
+  },
 ]
 
 for (const letter of letters) {

@@ -79,7 +79,8 @@ export const createTenant = async (
   const { adminEmail, wait, ...wanted } = wishes
   const admin = await findAdmin(installation, adminEmail)
   const by = { actor: { kind: 'operator', id: null } } as const
-  const { id } = await createOnPlan(manager, master.db, 'platform', { ...wanted, firstAdmin: admin.id, by })
+  const asked = { ...wanted, firstAdmin: admin.id, by }
+  const { id } = await createOnPlan(manager, master.db, { chosenBy: 'platform' }, asked)
   const tenant = await reload(installation, id)
   if (tenant.status !== 'pending' || !wait) return tenant
   progress.step(`no spare database is free; building one for ${tenant.slug}`)

@@ -1,5 +1,4 @@
-import type { MasterTransaction } from '../../master/master.ts'
-import type { Plan } from '../../master/plans.ts'
+import type { PaidUntil } from '../../master/subscriptions.ts'
 
 /**
  * Payment, for a product that takes money: there is none in Freehold, so `ControlDeps` has no `billing` and every plan that
@@ -8,11 +7,8 @@ import type { Plan } from '../../master/plans.ts'
  */
 export type Billing = {
   /**
-   * Asked before a tenant takes a plan that its Admin has chosen, outside of a trial, in the transaction of the change and
-   * under the tenant's lock. Answers until when it is paid (null: without an end), or throws what the Admin shall read.
+   * Asked before a tenant takes a plan that its Admin has chosen, outside of a trial: under the tenant's lock, or in the
+   * transaction that creates the tenant.
    */
-  paidUntil(
-    trx: MasterTransaction,
-    wanted: { tenantId: string; plan: Plan; personId: string },
-  ): Promise<Date | null>
+  readonly paidUntil: PaidUntil
 }

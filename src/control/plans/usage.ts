@@ -33,13 +33,13 @@ const find = async (db: MasterDb, tenantId: string) => {
 
 /** What a tenant uses of its plan. What only its own database can tell is null while that can't be asked. */
 export const readUsage = async (
-  deps: Pick<ControlDeps, 'db' | 'readTenantCounts' | 'countRequests'>,
+  deps: Pick<ControlDeps, 'db' | 'readTenantCounts' | 'readRequestCount'>,
   tenantId: string,
 ): Promise<Static<typeof UsageView>> => {
   const row = await find(deps.db, tenantId)
   const [seats, requests, counts] = await Promise.all([
     countSeats(deps.db, tenantId),
-    deps.countRequests(tenantId),
+    deps.readRequestCount(tenantId),
     row.status === 'active' ? deps.readTenantCounts(tenantId) : undefined,
   ])
   const limits = toLimits(row)

@@ -62,7 +62,7 @@ const createRoute = (app: App, deps: ControlDeps): void => {
       const email = normalizeEmail(request.body.adminEmail)
       const create = async (trx: MasterTransaction) => {
         const wanted = { name, slug, plan, region, tier, firstAdmin: undefined, by }
-        const tenant = await createOnPlan(deps.manager, trx, 'platform', wanted)
+        const tenant = await createOnPlan(deps.manager, trx, { chosenBy: 'platform' }, wanted)
         const roleId = await findRoleId(trx, tenant.id, 'Admin')
         const giver = { personId: by.actor.id, byPlatform: true }
         await createInvitation(trx, deps, { tenant, email, roleId, giver }, by)

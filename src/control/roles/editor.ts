@@ -13,7 +13,7 @@ export type Editor = Readonly<
 export type Surface = {
   readonly base: '/api' | '/platform'
   readonly tags: string[]
-  readonly rule: (permission: Permission) => ReturnType<typeof platformRoute>
+  readonly rule: (permission: Permission, also?: { adds?: true }) => ReturnType<typeof platformRoute>
   readonly editorOf: (request: FastifyRequest) => Editor
 }
 

@@ -42,7 +42,7 @@ const createRoute = (app: App, deps: Deps, { base, tags, rule, editorOf }: Surfa
   app.post(
     `${base}/policies`,
     {
-      config: rule('tenant-api:policy:create'),
+      config: rule('tenant-api:policy:create', { adds: true }),
       schema: {
         tags,
         summary: base === '/api' ? 'Create a policy of the tenant' : 'Create a policy for all tenants',

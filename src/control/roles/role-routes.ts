@@ -47,7 +47,7 @@ const createRoute = (app: App, deps: Deps, { base, tags, rule, editorOf }: Surfa
   app.post(
     `${base}/roles`,
     {
-      config: rule('tenant-api:role:create'),
+      config: rule('tenant-api:role:create', { adds: true }),
       schema: {
         tags,
         summary: base === '/api' ? 'Create a role of the tenant' : 'Create a role for all tenants',

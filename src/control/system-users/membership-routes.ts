@@ -1,11 +1,14 @@
 import { Type } from 'typebox'
 import { platformRoute } from '../../http/access-rules.ts'
 import type { App } from '../../http/app.ts'
+import { identityOf } from '../../http/guards.ts'
 import { answers, Id, Line, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
+import type { MasterTransaction } from '../../master/master.ts'
 import { findRole, findSystemUser, putMembership } from '../../master/system-users.ts'
-import { findTenant } from '../../master/tenants.ts'
+import { findTenant, findTenantFace } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
+import { mailAdmins } from '../members/admins.ts'
 import { changeAudited } from './change-audited.ts'
 import { RoleBody } from './schemas.ts'
 
@@ -20,6 +23,26 @@ const tenantOf = async (deps: ControlDeps, idOrSlug: string): Promise<string> =>
   return tenant.id
 }
 
+/** Who comes in without a member's doing is never a secret to the tenant. */
+const tellAdmins = async (
+  trx: MasterTransaction,
+  deps: ControlDeps,
+  tenantId: string,
+  { operator, name, role }: { operator: string; name: string; role: string },
+): Promise<void> => {
+  const tenant = await findTenantFace(trx, tenantId)
+  const { email } = await trx
+    .selectFrom('people')
+    .select('email')
+    .where('id', '=', operator)
+    .executeTakeFirstOrThrow()
+  await mailAdmins(trx, deps, tenantId, {
+    kind: 'system-user-let-in',
+    link: `${deps.publicUrl}/console/`,
+    ...{ tenant: tenant?.name ?? '', operator: email, name, role },
+  })
+}
+
 /** The tenants that a system user of the platform works in, and its role in each. */
 export const membershipRoutes = (app: App, deps: ControlDeps): void => {
   const path = '/platform/system-users/:id/tenants/:tenant'
@@ -30,6 +53,7 @@ export const membershipRoutes = (app: App, deps: ControlDeps): void => {
       schema: {
         tags,
         summary: 'Let a system user into a tenant, with a role',
+        description: 'Its Admins are told by mail.',
         params: TenantParams,
         body: RoleBody,
         response: answers({ 204: NoContent }),
@@ -46,7 +70,10 @@ export const membershipRoutes = (app: App, deps: ControlDeps): void => {
         }
         const role = await findRole(trx, tenantId, request.body.role)
         if (role === undefined) throw new AppError('not_found', 'The tenant has no such role.')
-        await putMembership(trx, { id, tenantId, roleId: role.id })
+        const isNews = await putMembership(trx, { id, tenantId, roleId: role.id })
+        const operator = identityOf(request).personId
+        if (isNews)
+          await tellAdmins(trx, deps, tenantId, { operator, name: found.first_name, role: role.name })
         return true
       })
       return reply.code(204).send(null)

@@ -131,7 +131,7 @@ const createRoute = (app: App, deps: ControlDeps): void => {
   app.post(
     base,
     {
-      config: memberRoute('tenant-api:system-user:create'),
+      config: memberRoute('tenant-api:system-user:create', { adds: true }),
       schema: {
         tags,
         summary: 'Create a system user of the tenant',

@@ -14,6 +14,7 @@ import { findTenantFace } from '../../master/tenants.ts'
 import { createOnPlan } from '../../tenant-manager/create-on-plan.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { masterKeys } from '../idempotency-keys.ts'
+import { limitSubject, tenantsOfOne } from '../limits.ts'
 import { leaveTenant } from '../members/flows.ts'
 import { mustStillHold } from '../members/holding.ts'
 import { changeTenant } from './change.ts'
@@ -54,10 +55,12 @@ const createRoute = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const { personId } = identityOf(request)
+      await limitSubject(deps.limits, tenantsOfOne, personId)
       const { name, slug, plan, region, tier = 'shared' } = request.body
+      const chooser = { chosenBy: 'self', paidUntil: deps.billing?.paidUntil } as const
       const created = await createOnce(keys, keyedRequest(request, null), {
         create: async (db) => {
-          const tenant = await createOnPlan(deps.manager, db, 'self', {
+          const tenant = await createOnPlan(deps.manager, db, chooser, {
             ...{ name, slug, plan, region, tier },
             firstAdmin: personId,
             by: { actor: { kind: 'person', id: personId }, caller: callerOf(request) },
@@ -175,9 +178,11 @@ const changeRoutes = (app: App, deps: ControlDeps): void => {
         response: answers({ 200: TenantView }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { personId } = identityOf(request)
       const { id } = await findMine(deps, personId, request.params.tenant)
+      const grant = await deps.grants.grant(id, personId)
+      if (grant !== undefined) deps.countRequest(grant, reply)
       await changeTenant(deps, actingIn(request, id), request.body)
       return withSettings(deps, await findMine(deps, personId, id))
     },

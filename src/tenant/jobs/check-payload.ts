@@ -1,6 +1,9 @@
 import { AppError } from '../../kernel/errors.ts'
+import { whyNotStorable } from '../../kernel/storable-json.ts'
 import type { JobTypes } from './job-type.ts'
-import { whyNotStorable } from './storable.ts'
+
+/** Levels of a payload or a result: more than anything that means something. */
+export const maxJobDepth = 64
 
 /** Throws `validation_failed` unless there is such a type and it takes this payload. */
 export const checkPayload = (types: JobTypes, name: string, payload: unknown): void => {
@@ -10,7 +13,7 @@ export const checkPayload = (types: JobTypes, name: string, payload: unknown): v
       errors: [{ path: '/type', message: `is none of ${[...types.keys()].join(', ')}` }],
     })
   }
-  const reason = whyNotStorable(payload)
+  const reason = whyNotStorable(payload, maxJobDepth)
   const errors = reason === undefined ? type.check(payload) : [{ path: '/payload', message: reason }]
   const first = errors[0]
   if (first === undefined) return

@@ -1,13 +1,14 @@
 import type { Transaction } from 'kysely'
 import type { Logger } from '../../kernel/log.ts'
+import { whyNotStorable } from '../../kernel/storable-json.ts'
 import { writeSystemAudit } from '../audit-log.ts'
 import type { TenantTables } from '../tables.ts'
 import type { TenantDb } from '../tenant-scope.ts'
+import { maxJobDepth } from './check-payload.ts'
 import type { ClaimedJob } from './claims.ts'
 import { messageOf, NotBegun, Overtaken, withoutWords } from './failures.ts'
 import { type DoStep, JobError, type JobTypes, type KnownJobType, type Progress } from './job-type.ts'
 import { failTry, keepProgress, keepStep, succeed } from './outcomes.ts'
-import { whyNotStorable } from './storable.ts'
 
 /** How often at most a job's progress is written. */
 const progressEveryMs = 500
@@ -91,7 +92,7 @@ const attempt = async (deps: RunJobDeps, job: ClaimedJob, signal: AbortSignal): 
       return false
     }
     const result = done.result ?? null
-    const reason = whyNotStorable(result)
+    const reason = whyNotStorable(result, maxJobDepth)
     if (reason !== undefined) throw new JobError(`The result ${reason}.`, { final: true })
     if (!(await succeed(trx, job, result, told))) throw new Overtaken()
     await writeSystemAudit(trx, 'job.succeeded', { type: 'job', id: job.id })

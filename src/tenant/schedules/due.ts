@@ -37,6 +37,7 @@ const dueSchedules = (trx: Trx) =>
       'time_zone',
       'next_at',
       'created_by',
+      'left_out_since',
       sql<Date>`now()`.as('now'),
     ])
     .where('next_at', '<=', sql<Date>`now()`)
@@ -58,33 +59,53 @@ const refusalOf = async (trx: Trx, plan: TenantPlan): Promise<AppError | undefin
   }
 }
 
+type Due = Awaited<ReturnType<typeof dueSchedules>>[number] & { next_at: Date }
+
+/** Passes a time over. Of several in a row the audit log tells the first: a plan may have ended long ago. */
+const leaveOut = async (
+  trx: Trx,
+  { id, next_at, left_out_since }: Due,
+  next: { next_at: Date | null },
+  { code, message }: AppError,
+): Promise<void> => {
+  await trx
+    .updateTable('job_schedules')
+    .set({ ...next, left_out_since: left_out_since ?? next_at })
+    .where('id', '=', id)
+    .execute()
+  if (left_out_since !== null) return
+  const details = { time: next_at.toISOString(), code, reason: message }
+  await writeSystemAudit(trx, 'schedule.left_out', { type: 'schedule', id }, { details })
+}
+
+const putIn = async (trx: Trx, due: Due, next: { next_at: Date | null }): Promise<void> => {
+  const { id, type, payload, next_at, created_by } = due
+  const key = `${scheduleKeyPrefix}${id}:${next_at.toISOString()}`
+  const { job, inserted } = await insertJob(trx, {
+    ...{ type, payload, maxAttempts, priority: 0, runAt: undefined, workspaceId: null, scheduleId: id },
+    ...{ idempotencyKey: key, bodyHash: sha256(key), createdBy: created_by },
+  })
+  if (inserted) await writeSystemAudit(trx, 'job.enqueued', { type: 'job', id: job.id })
+  await trx
+    .updateTable('job_schedules')
+    .set({ ...next, last_at: next_at, last_job_id: job.id, left_out_since: null })
+    .where('id', '=', id)
+    .execute()
+}
+
 /**
  * Puts in a job for each schedule whose time has come, and sets its next time, in one transaction: each time has one job.
- * Times that were missed because nobody looked have one job together. A time for which the plan allows no job is left out,
+ * Times that were missed because nobody looked have one job together. Times for which the plan allows no job are left out,
  * and the audit log says why.
  */
 export const putDueSchedulesIn = (db: TenantDb, plan: TenantPlan): Promise<void> =>
   db.transaction().execute(async (trx) => {
-    for (const { id, type, payload, cron, time_zone, next_at, created_by, now } of await dueSchedules(trx)) {
+    for (const { next_at, now, ...schedule } of await dueSchedules(trx)) {
       if (next_at === null) continue
-      const next = { next_at: nextTimeOrNull({ cron, timeZone: time_zone }, now) }
+      const due = { ...schedule, next_at, now }
+      const next = { next_at: nextTimeOrNull({ cron: due.cron, timeZone: due.time_zone }, now) }
       const refusal = await refusalOf(trx, plan)
-      if (refusal !== undefined) {
-        await trx.updateTable('job_schedules').set(next).where('id', '=', id).execute()
-        const details = { time: next_at.toISOString(), code: refusal.code, reason: refusal.message }
-        await writeSystemAudit(trx, 'schedule.left_out', { type: 'schedule', id }, { details })
-        continue
-      }
-      const key = `${scheduleKeyPrefix}${id}:${next_at.toISOString()}`
-      const { job, inserted } = await insertJob(trx, {
-        ...{ type, payload, maxAttempts, priority: 0, runAt: undefined, workspaceId: null, scheduleId: id },
-        ...{ idempotencyKey: key, bodyHash: sha256(key), createdBy: created_by },
-      })
-      if (inserted) await writeSystemAudit(trx, 'job.enqueued', { type: 'job', id: job.id })
-      await trx
-        .updateTable('job_schedules')
-        .set({ ...next, last_at: next_at, last_job_id: job.id })
-        .where('id', '=', id)
-        .execute()
+      if (refusal === undefined) await putIn(trx, due, next)
+      else await leaveOut(trx, due, next, refusal)
     }
   })

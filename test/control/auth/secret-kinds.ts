@@ -1,6 +1,6 @@
 import { createMailedToken } from '../../../src/access/mailed-tokens.ts'
 import { createSignInCode } from '../../../src/access/sign-in-codes.ts'
-import { type Answer, type Freehold, startNode } from '../../helpers/freehold.ts'
+import { type Answer, type Freehold, makePlatformAdmin, startNode } from '../../helpers/freehold.ts'
 import type { Mailbox } from '../../helpers/mailbox.ts'
 import type { TestPostgres } from '../../helpers/postgres.ts'
 
@@ -88,8 +88,7 @@ const signUps = async ({ strict, mailbox }: SecretWorld): Promise<SecretPart> =>
 const systemUsers = async ({ freehold }: SecretWorld): Promise<SecretPart> => {
   const { call, service, signUp } = freehold
   const admin = await signUp()
-  const { db } = service.master
-  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', admin.personId).execute()
+  await makePlatformAdmin(service, admin.personId)
   const make = async (email: string) => {
     const body = { name: 'Billing', email, serviceType: 'billing' }
     return (await call('POST', '/platform/system-users', { token: admin.token, body })).body

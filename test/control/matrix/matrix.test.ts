@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
-import { type Member, type SignedIn, startFreehold } from '../../helpers/freehold.ts'
+import { type Member, makePlatformAdmin, type SignedIn, startFreehold } from '../../helpers/freehold.ts'
 import { apart } from './apart.ts'
 import { type Caller, callers, expected, mayOf, page, statusOf } from './expectations.ts'
 import { rows } from './rows.ts'
@@ -16,7 +16,7 @@ const other = await newTenant()
 const suspended = await newTenant()
 await db.updateTable('tenants').set({ status: 'suspended' }).where('id', '=', suspended.tenantId).execute()
 const operator = await signUp()
-await db.updateTable('people').set({ platform_admin: true }).where('id', '=', operator.personId).execute()
+await makePlatformAdmin(service, operator.personId)
 const robot = await call('POST', '/api/system-users', {
   token: admin.token,
   body: { name: 'Robot', role: 'Viewer', serviceType: 'test' },

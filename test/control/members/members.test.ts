@@ -1,5 +1,5 @@
 import t from 'tap'
-import { addMember, type Member, startFreehold } from '../../helpers/freehold.ts'
+import { addMember, type Member, makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 import { ownRole } from '../../helpers/own-role.ts'
 import { until } from '../../helpers/until.ts'
 
@@ -38,8 +38,7 @@ t.test('members are listed, found and paged; system users are none of them', asy
   const admin = await newTenant()
   const [writer, viewer] = [await join(admin, 'Writer'), await join(admin, 'Viewer')]
   const operator = await signUp()
-  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', operator.personId).execute()
-  service.grants.forget(`person:${operator.personId}`)
+  await makePlatformAdmin(service, operator.personId)
   const system = await call('POST', '/platform/system-users', {
     token: operator.token,
     body: { name: 'Robot', email: `robot-${process.pid}@example.com`, serviceType: 'test' },

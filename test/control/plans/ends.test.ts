@@ -119,6 +119,14 @@ t.test('without a plan below, everything can be read and deleted and nothing add
     refused,
     'no seat either',
   )
+  const additions = {
+    roles: { name: 'Late' },
+    policies: { name: 'Late' },
+    'system-users': { name: 'Late', role: 'Viewer', serviceType: 'test' },
+  }
+  for (const [path, body] of Object.entries(additions)) {
+    t.match(await call('POST', `/api/${path}`, { token: admin.token, body }), refused, path)
+  }
   t.equal((await call('DELETE', `/api/members/${viewer.personId}`, { token: admin.token })).status, 204)
   t.match((await mailbox.receive(service, admin.email)).at(-1)?.text, /read and deleted/)
   const body = { plan: 'free' }

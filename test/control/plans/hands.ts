@@ -1,4 +1,4 @@
-import type { Answer, Freehold, SignedIn } from '../../helpers/freehold.ts'
+import { type Answer, type Freehold, makePlatformAdmin, type SignedIn } from '../../helpers/freehold.ts'
 
 let count = 0
 
@@ -17,12 +17,7 @@ export const heard = ({ service: { grants } }: Freehold, change: string): Promis
 /** A platform admin, and what they do with plans. */
 export const planHands = async ({ call, service, signUp }: Freehold) => {
   const operator: SignedIn = await signUp()
-  await service.master.db
-    .updateTable('people')
-    .set({ platform_admin: true })
-    .where('id', '=', operator.personId)
-    .execute()
-  service.grants.forget(`person:${operator.personId}`)
+  await makePlatformAdmin(service, operator.personId)
   const asOperator = (method: string, url: string, body?: unknown): Promise<Answer> =>
     call(method, url, { token: operator.token, ...(body === undefined ? {} : { body }) })
   const mustBe = (answer: Answer, status: number): Answer => {

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import t from 'tap'
 import { RequestCounts } from '../../../src/access/request-counts.ts'
+import { tenantsOfOne } from '../../../src/control/limits.ts'
 import { createLogger } from '../../../src/kernel/log.ts'
 import { type Freehold, type Member, startNode } from '../../helpers/freehold.ts'
 import { startTestPostgres } from '../../helpers/postgres.ts'
@@ -191,3 +192,20 @@ t.test(
     t.equal(most, 2)
   },
 )
+
+t.test('a change of a tenant by the route of its account is one of its requests', async (t) => {
+  const { tenantId, token } = await tenantOn({ requestsPerMinute: 1 })
+  const rename = () => here.call('PATCH', `/tenants/${tenantId}`, { token, body: { name: 'Renamed' } })
+  t.equal((await rename()).status, 200)
+  t.match(await rename(), { status: 429, body: { code: 'rate_limited' } })
+})
+
+t.test('one person does not create tenants without end', async (t) => {
+  const { personId, token } = await door.signUp()
+  for (let n = 0; n < tenantsOfOne.burst; n += 1) await there.service.limits.take(tenantsOfOne, personId)
+  t.match(await here.call('POST', '/tenants', { token, body: { name: 'One more' } }), {
+    status: 429,
+    headers: { 'retry-after': /^\d+$/ },
+    body: { code: 'rate_limited' },
+  })
+})

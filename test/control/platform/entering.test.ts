@@ -3,7 +3,13 @@ import { sql } from 'kysely'
 import t from 'tap'
 import { readHoldings } from '../../../src/access/granting.ts'
 import { Grants } from '../../../src/access/grants.ts'
-import { addMember, type Member, type SignedIn, startFreehold } from '../../helpers/freehold.ts'
+import {
+  addMember,
+  type Member,
+  makePlatformAdmin,
+  type SignedIn,
+  startFreehold,
+} from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
 import { until } from '../../helpers/until.ts'
 
@@ -13,8 +19,7 @@ const { db } = service.master
 
 const newOperator = async (): Promise<SignedIn> => {
   const person = await signUp()
-  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', person.personId).execute()
-  service.grants.forget(`person:${person.personId}`)
+  await makePlatformAdmin(service, person.personId)
   return person
 }
 const operator = await newOperator()
@@ -190,4 +195,24 @@ t.test('a suspended tenant is closed to platform admins too, and still hears who
   await until(async () => (await projects(body.accessToken)) === 403)
   t.match((await enter(operator, tenant)).body, { code: 'tenant_suspended' })
   t.equal((await entered(tenant)).length, 1)
+})
+
+t.test('whom a platform admin lets in as a program, and as what, its Admins are told', async (t) => {
+  const tenant = await newTenant()
+  const viewer = await join(tenant, 'Viewer')
+  const asOperator = (method: string, path: string, body: object) =>
+    call(method, `/platform/system-users${path}`, { token: operator.token, body })
+  const made = await asOperator('POST', '', {
+    ...{ name: 'Reports', email: 'reports@example.com', serviceType: 'test' },
+  })
+  const letIn = (role: string) => asOperator('PUT', `/${made.body.id}/tenants/${tenant.slug}`, { role })
+  t.equal((await letIn('Writer')).status, 204)
+  const [mail, ...more] = await mails(tenant)
+  t.strictSame(more, [])
+  for (const words of ['Reports', 'Writer', operator.email]) t.ok(mail?.text.includes(words), words)
+  t.strictSame(await mails(viewer), [], 'who is no Admin is not')
+  t.equal((await letIn('Writer')).status, 204)
+  t.strictSame(await mails(tenant), [], 'the same again is no news')
+  t.equal((await letIn('Viewer')).status, 204)
+  t.match(await mails(tenant), [{ text: /Viewer/ }])
 })

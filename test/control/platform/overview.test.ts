@@ -2,14 +2,13 @@ import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { newId } from '../../../src/kernel/ids.ts'
 import { enqueue } from '../../../src/queue/enqueue.ts'
-import { type Answer, startFreehold } from '../../helpers/freehold.ts'
+import { type Answer, makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 
 const { call, service, signUp, newTenant } = await startFreehold(t)
 const { db } = service.master
 
 const admin = await signUp()
-await db.updateTable('people').set({ platform_admin: true }).where('id', '=', admin.personId).execute()
-service.grants.forget(`person:${admin.personId}`)
+await makePlatformAdmin(service, admin.personId)
 const asAdmin = (method: string, path: string, body?: unknown): Promise<Answer> =>
   call(method, `/platform${path}`, { token: admin.token, body })
 const tenant = await newTenant()

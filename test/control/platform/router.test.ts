@@ -1,16 +1,11 @@
 import t from 'tap'
-import { startFreehold } from '../../helpers/freehold.ts'
+import { makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 
 const { call, service, signUp, newTenant } = await startFreehold(t, { CONNECTION_BUDGET: '30' })
 
 const platformAdmin = async (): Promise<string> => {
   const { token, personId } = await signUp()
-  await service.master.db
-    .updateTable('people')
-    .set({ platform_admin: true })
-    .where('id', '=', personId)
-    .execute()
-  service.grants.forget(`person:${personId}`)
+  await makePlatformAdmin(service, personId)
   return token
 }
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { startFreehold } from '../../helpers/freehold.ts'
+import { makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 
 const { call, service, signUp, newTenant } = await startFreehold(t)
 
@@ -7,12 +7,7 @@ t.test('platform admins see all tenants, in pages, with where their databases ar
   const tenants = [await newTenant(), await newTenant(), await newTenant()]
   const { token, personId } = await signUp()
   t.match((await call('GET', '/platform/tenants', { token })).body, { status: 403, code: 'forbidden' })
-  await service.master.db
-    .updateTable('people')
-    .set({ platform_admin: true })
-    .where('id', '=', personId)
-    .execute()
-  service.grants.forget(`person:${personId}`)
+  await makePlatformAdmin(service, personId)
   const first = await call('GET', '/platform/tenants?limit=2', { token })
   t.match(first.body, {
     data: [

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { syncSystemRoles } from '../../../src/access/system-roles.ts'
-import { startFreehold } from '../../helpers/freehold.ts'
+import { makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 import { accessHands } from './hands.ts'
 
 const freehold = await startFreehold(t)
@@ -9,8 +9,7 @@ const { create, newPolicy, newRole, setRole } = accessHands(freehold)
 const { db } = service.master
 
 const operator = await signUp()
-await db.updateTable('people').set({ platform_admin: true }).where('id', '=', operator.personId).execute()
-service.grants.forgetAll()
+await makePlatformAdmin(service, operator.personId)
 const { token } = operator
 const admin = await newTenant()
 

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import t from 'tap'
-import { type Answer, startNode } from '../../helpers/freehold.ts'
+import { type Answer, makePlatformAdmin, startNode } from '../../helpers/freehold.ts'
 import { startTestPostgres } from '../../helpers/postgres.ts'
 
 const postgres = await startTestPostgres(t)
@@ -10,7 +10,7 @@ const { call, signUp, newTenant, service } = node
 const { db } = service.master
 
 const admin = await signUp()
-await db.updateTable('people').set({ platform_admin: true }).where('id', '=', admin.personId).execute()
+await makePlatformAdmin(service, admin.personId)
 const asAdmin = (method: string, path: string, body?: unknown): Promise<Answer> =>
   call(method, `/platform/system-users${path}`, { token: admin.token, body })
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { type Answer, type Member, startNode } from '../../helpers/freehold.ts'
+import { type Answer, type Member, makePlatformAdmin, startNode } from '../../helpers/freehold.ts'
 import { startTestPostgres } from '../../helpers/postgres.ts'
 import { until } from '../../helpers/until.ts'
 
@@ -144,7 +144,7 @@ t.test(
 
 t.test('what another tenant or the platform keeps is not there', async (t) => {
   const admin = await node.signUp()
-  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', admin.personId).execute()
+  await makePlatformAdmin(service, admin.personId)
   const asPlatform = (method: string, url: string, body?: unknown) =>
     call(method, `/platform/system-users${url}`, { token: admin.token, body })
   const platform = await asPlatform('POST', '', {

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import t from 'tap'
-import { type Freehold, type Member, startFreehold } from '../../helpers/freehold.ts'
+import { type Freehold, type Member, makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
 import { refusalOf } from '../../helpers/postgres.ts'
 
@@ -11,8 +11,7 @@ const { db } = service.master
 
 const platformAdmin = async () => {
   const person = await signUp()
-  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', person.personId).execute()
-  service.grants.forget(`person:${person.personId}`)
+  await makePlatformAdmin(service, person.personId)
   return person
 }
 const change = (by: Member, body: unknown, path = '/api/tenant') =>

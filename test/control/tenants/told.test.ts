@@ -1,16 +1,14 @@
 import t from 'tap'
-import { type Answer, type Call, startFreehold } from '../../helpers/freehold.ts'
+import { type Answer, type Call, makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 
 /** Whatever is changed in the master and concerns a tenant is in that tenant's own audit log. */
 
 const { call, service, signUp, newTenant, asSuperuser } = await startFreehold(t)
-const { db } = service.master
 
 const admin = await newTenant()
 const { token, tenantId } = admin
 const operator = await signUp()
-await db.updateTable('people').set({ platform_admin: true }).where('id', '=', operator.personId).execute()
-service.grants.forget(`person:${operator.personId}`)
+await makePlatformAdmin(service, operator.personId)
 
 const must = async (method: string, url: string, given: Call): Promise<Answer['body'] & { id: string }> => {
   const answer = await call(method, url, given)

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import t from 'tap'
 import { clientOptions } from '../../../src/kernel/postgres-address.ts'
-import { type Member, startFreehold } from '../../helpers/freehold.ts'
+import { type Member, makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 import { until } from '../../helpers/until.ts'
 
 /** Reading a tenant's audit log. Sealing and verifying it: see sealing.test.ts. */
@@ -44,8 +44,7 @@ t.test('each kind of actor is named as what it is', async (t) => {
   })
   await newProject({ token: String(signedIn.body.access_token) }, "The robot's")
   const operator = await signUp()
-  await db.updateTable('people').set({ platform_admin: true }).where('id', '=', operator.personId).execute()
-  service.grants.forget(`person:${operator.personId}`)
+  await makePlatformAdmin(service, operator.personId)
   const entered = await call('POST', '/auth/switch', {
     token: operator.token,
     body: { tenant: tenant.tenantId, reason: 'because' },

@@ -129,7 +129,10 @@ t.test('a time for which the plan allows no job is left out, and the audit log s
   t.ok(new Date(String(body.nextAt)) > new Date(), 'it goes on with its next time')
   const leftOut =
     "select entity_id, details->>'code' as code from audit_log where action = 'schedule.left_out'"
-  t.strictSame(await asSuperuser(admin.tenantId, leftOut), [{ entity_id: id, code: 'plan_limit_reached' }])
+  const told = { entity_id: id, code: 'plan_limit_reached' }
+  t.strictSame(await asSuperuser(admin.tenantId, leftOut), [told])
+  t.equal(await come(), 1, 'and the third')
+  t.strictSame(await asSuperuser(admin.tenantId, leftOut), [told], 'which is not told again')
   await givePlan(admin.tenantId, await newPlan({ jobsPerDay: 2 }))
   t.equal(await come(), 2, 'a larger plan has room again')
   await givePlan(admin.tenantId, await newPlan())
@@ -141,6 +144,7 @@ t.test('a time for which the plan allows no job is left out, and the audit log s
     .onConflict((conflict) => conflict.column('tenant_id').doUpdateSet(ended))
     .execute()
   t.equal(await come(), 3, 'nor is there any when the plan has ended')
+  t.strictSame(await asSuperuser(admin.tenantId, leftOut), [told, told], 'there was one in between')
 })
 
 t.test('its next look is promised, so that it is found when nobody asks', async (t) => {

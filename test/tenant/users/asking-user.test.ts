@@ -1,6 +1,6 @@
 import t from 'tap'
 import { newId } from '../../../src/kernel/ids.ts'
-import { type Member, startFreehold } from '../../helpers/freehold.ts'
+import { type Member, makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 
 const freehold = await startFreehold(t)
 const { call, service } = freehold
@@ -71,12 +71,7 @@ t.test('of a system user and of an operator the directory keeps no address', asy
   const robotId = await create(robot)
 
   const operator = await freehold.signUp()
-  await service.master.db
-    .updateTable('people')
-    .set({ platform_admin: true })
-    .where('id', '=', operator.personId)
-    .execute()
-  service.grants.forgetAll()
+  await makePlatformAdmin(service, operator.personId)
   const entered = await call('POST', '/auth/switch', {
     token: operator.token,
     body: { tenant: admin.tenantId, reason: 'A question of theirs' },
