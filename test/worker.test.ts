@@ -176,3 +176,26 @@ t.test('at its start a worker looks for what a crash left', async (t) => {
     async () => (await db.selectFrom('databases').select('id').where('id', '=', id).execute()).length === 0,
   )
 })
+
+t.test('audit logs are pruned every night, by as many days as were asked for, or not at all', async (t) => {
+  const pruned: number[] = []
+  const run = async (auditRetentionDays: number | undefined): Promise<void> => {
+    const worker = await startWorker({
+      ...{ master, log, accountTasks: noAccountTasks, auditRetentionDays },
+      manager: { ...manager, pruneAuditLogs: async (days) => void pruned.push(days) },
+    })
+    await enqueue(db, 'prune-audit', {})
+    const left = () => sql`select from graphile_worker.jobs where task_identifier = 'prune-audit'`.execute(db)
+    await until(async () => (await left()).rows.length === 0)
+    await worker.stop()
+  }
+  await run(undefined)
+  t.strictSame(pruned, [])
+  await run(90)
+  t.strictSame(pruned, [90])
+  const { rows } =
+    await sql`select from graphile_worker._private_known_crontabs where identifier = 'prune-audit'`.execute(
+      db,
+    )
+  t.equal(rows.length, 1, 'by the clock too')
+})

@@ -12,7 +12,7 @@ import { inTransaction, quoteName } from './provisioner.ts'
 const batch = 300
 
 /** One teller at a time in a tenant's database, or what a slower one read earlier would overwrite what a faster one read later. */
-const tellerLock = 20_180_525
+export const tellerLock = 20_180_525
 
 export const outboxJobKey = (tenantId: string): string => `tenant-outbox:${tenantId}`
 

@@ -10,9 +10,9 @@ import { compileCache } from '../helpers/compile-cache.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** What the README tells its reader to paste: every block marked as bash, in order, as it stands. */
-const readWalkThrough = async (): Promise<string> => {
-  const text = await readFile(join(root, 'README.md'), 'utf8')
+/** What a page tells its reader to paste: every block marked as bash, in order, as it stands. */
+const readBlocks = async (page: string): Promise<string> => {
+  const text = await readFile(join(root, page), 'utf8')
   return [...text.matchAll(/^```bash\n([\s\S]*?)^```$/gm)].map((block) => block[1]).join('\n')
 }
 
@@ -71,7 +71,7 @@ const runBash = async (
   return { code, ...text }
 }
 
-t.test('the walk-through of the README does what it says', async (t) => {
+t.test('the walk-through of the README does what it says, and so do the jobs of docs/jobs.md', async (t) => {
   const dataDir = await mkdtemp(join(tmpdir(), 'test-readme-'))
   // As root the database server runs as another user, who must pass through.
   await chmod(dataDir, 0o711)
@@ -82,7 +82,7 @@ t.test('the walk-through of the README does what it says', async (t) => {
     if (stopped.code === undefined) await freehold.stop()
   })
 
-  const script = await readWalkThrough()
+  const script = await readBlocks('README.md')
   for (const time of ['first', 'second']) {
     const { code, out, errors } = await runBash(script, freehold.address)
     t.equal(code, 0, `${time} time: it runs to its end`)
@@ -101,6 +101,17 @@ t.test('the walk-through of the README does what it says', async (t) => {
     )
     t.match(out, /^Ann asks for it: Moon base$/m, `${time} time: which is still there`)
   }
+
+  const waitForImport = `for n in $(seq 100); do
+    [ "$(with "$TOKEN" '/api/jobs?status=succeeded' | json data.length)" = 2 ] && break; sleep 0.2
+  done
+  echo "Imported: $(with "$TOKEN" '/api/users?q=ada@example.com' | json data.length)"`
+  const parts = [script, 'TOKEN=$ANN', 'echo "Jobs:"', await readBlocks('docs/jobs.md'), waitForImport]
+  const { code, out, errors } = await runBash(parts.join('\n'), freehold.address)
+  t.strictSame([code, errors], [0, ''])
+  const jobs = out.split('Jobs:')[1] ?? ''
+  t.notMatch(jobs, /"code":/, 'nothing that docs/jobs.md asks for is refused')
+  t.match(jobs, /"idempotencyKey":"greeting-1"[\s\S]*"cron":"0 6 \* \* 1-5"[\s\S]*Imported: 1$/m)
 
   stopped.code = await freehold.stop()
   t.equal(stopped.code, 0, 'Freehold ends cleanly')

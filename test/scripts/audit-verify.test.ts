@@ -1,6 +1,9 @@
 import pg from 'pg'
 import t from 'tap'
+import { onInstallation } from '../../scripts/installation.ts'
 import { startEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
+import { loadConfig } from '../../src/kernel/config.ts'
+import { createLogger } from '../../src/kernel/log.ts'
 import { clientOptions } from '../../src/kernel/postgres-address.ts'
 import { query } from '../embedded-postgres/helpers.ts'
 import { newInstalledDataDir } from '../start-up/installed.ts'
@@ -34,4 +37,38 @@ t.test('every log is verified, or one; a changed one is named, and the command f
   t.equal(code, 0)
   t.match(JSON.parse(stdout), [{ tenant: 'bravo', ok: true, problems: [] }])
   t.match(await freehold('audit', 'verify', 'nobody'), { code: 1, stderr: /no tenant nobody/ })
+})
+
+t.test('the kept log of an erased tenant is printed, a line for each entry', async (t) => {
+  const [bravo] = (await query(server.master, "select id from tenants where slug = 'bravo'")) as {
+    id: string
+  }[]
+  const tenantId = bravo?.id ?? ''
+  t.match(await freehold('audit', 'archive', tenantId), {
+    code: 1,
+    stdout: '',
+    stderr: new RegExp(`no audit log is kept of a tenant ${tenantId}`),
+  })
+  const grounds = {
+    ...{ config: loadConfig({ DATA_DIR: dataDir }), log: createLogger('silent'), startedHere: false },
+    ...{ master: server.master, provisioner: server.provisioner },
+  }
+  await onInstallation(grounds, async ({ master, manager }) => {
+    const now = new Date()
+    const deleted = { status: 'deleted', restore_to: 'active', deleted_at: now, purge_after: now } as const
+    await master.db.updateTable('tenants').set(deleted).where('id', '=', tenantId).execute()
+    await manager.purgeTenants()
+  })
+  const { code, stdout } = await freehold('audit', 'archive', tenantId)
+  t.equal(code, 0)
+  const entries = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  t.match(entries[0], { action: 'tenant.created', entityId: tenantId, position: 1 })
+  t.strictSame(
+    entries.map(({ position }) => position),
+    entries.map((_, n) => n + 1),
+    'in the order of the chain',
+  )
 })

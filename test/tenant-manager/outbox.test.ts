@@ -4,8 +4,10 @@ import { newId } from '../../src/kernel/ids.ts'
 import { writeMasterAudit } from '../../src/master/audit-log.ts'
 import type { MasterTransaction } from '../../src/master/master.ts'
 import { readMembers } from '../../src/tenant-manager/deliver-member.ts'
+import { tellerLock } from '../../src/tenant-manager/deliver-outbox.ts'
 import { connectTo, startTestPostgres } from '../helpers/postgres.ts'
 import { databaseOf, startLandlord } from '../helpers/tenant-manager.ts'
+import { until } from '../helpers/until.ts'
 
 /** What the master has for tenants' own databases, and how it gets there. */
 
@@ -104,6 +106,24 @@ t.test('many at once tell everything once, more than a batch too', async (t) => 
   await Promise.all(Array.from({ length: 4 }, () => manager.deliverOutbox(id)))
   t.strictSame(await told(id), actions)
   t.strictSame(await waiting(id), [])
+})
+
+t.test('one teller at a time: what it tells is as new as its turn', async (t) => {
+  const { id } = await newTenant()
+  await writeAlone(id, 'before')
+  const other = await databaseOf(t, { db, superuser: postgres.superuser }, id)
+  await other.query('select pg_advisory_lock($1)', [tellerLock])
+  let done = false
+  const delivered = manager.deliverOutbox(id).then(() => {
+    done = true
+  })
+  const waits = "select from pg_locks where locktype = 'advisory' and not granted"
+  await until(async () => done || (await other.query(waits)).rowCount === 1)
+  t.notOk(done, 'it waits')
+  await writeAlone(id, 'meanwhile')
+  await other.query('select pg_advisory_unlock_all()')
+  await delivered
+  t.strictSame(await told(id), ['before', 'meanwhile'])
 })
 
 t.test('a tenant without a database is told when it has one, of its creation too', async (t) => {
