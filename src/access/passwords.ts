@@ -72,13 +72,18 @@ const hashingNiceness = 10
 
 /**
  * Makes the threads that hash give way to the one that answers requests. Only Linux has a priority for each thread; elsewhere,
- * or where it is not told, all stay equal.
+ * or where it can't be set, all stay equal.
  */
 const giveWay = async (): Promise<void> => {
   const tasks = '/proc/self/task'
-  for (const id of await readdir(tasks).catch(() => [])) {
-    const name = await readFile(`${tasks}/${id}/comm`, 'utf8').catch(() => '')
-    if (name.trim() === 'libuv-worker') setPriority(Number(id), Math.min(19, getPriority() + hashingNiceness))
+  try {
+    for (const id of await readdir(tasks)) {
+      const name = await readFile(`${tasks}/${id}/comm`, 'utf8')
+      if (name.trim() !== 'libuv-worker') continue
+      setPriority(Number(id), Math.min(19, getPriority() + hashingNiceness))
+    }
+  } catch {
+    // Passwords are checked all the same.
   }
 }
 

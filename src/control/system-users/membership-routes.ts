@@ -6,7 +6,7 @@ import { answers, Id, Line, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import type { MasterTransaction } from '../../master/master.ts'
 import { findRole, findSystemUser, putMembership } from '../../master/system-users.ts'
-import { findTenant, findTenantFace } from '../../master/tenants.ts'
+import { findTenant } from '../../master/tenants.ts'
 import type { ControlDeps } from '../control-deps.ts'
 import { mailAdmins } from '../members/admins.ts'
 import { changeAudited } from './change-audited.ts'
@@ -17,29 +17,28 @@ const config = platformRoute()
 
 const TenantParams = Type.Object({ id: Id(), tenant: Line({ maxLength: 63, description: 'Id or slug' }) })
 
-const tenantOf = async (deps: ControlDeps, idOrSlug: string): Promise<string> => {
+const tenantOf = async (deps: ControlDeps, idOrSlug: string): Promise<{ id: string; name: string }> => {
   const tenant = await findTenant(deps.db, idOrSlug)
   if (tenant === undefined) throw new AppError('not_found', 'There is no tenant with this id or slug.')
-  return tenant.id
+  return tenant
 }
 
 /** Who comes in without a member's doing is never a secret to the tenant. */
 const tellAdmins = async (
   trx: MasterTransaction,
   deps: ControlDeps,
-  tenantId: string,
+  tenant: { id: string; name: string },
   { operator, name, role }: { operator: string; name: string; role: string },
 ): Promise<void> => {
-  const tenant = await findTenantFace(trx, tenantId)
   const { email } = await trx
     .selectFrom('people')
     .select('email')
     .where('id', '=', operator)
     .executeTakeFirstOrThrow()
-  await mailAdmins(trx, deps, tenantId, {
+  await mailAdmins(trx, deps, tenant.id, {
     kind: 'system-user-let-in',
     link: `${deps.publicUrl}/console/`,
-    ...{ tenant: tenant?.name ?? '', operator: email, name, role },
+    ...{ tenant: tenant.name, operator: email, name, role },
   })
 }
 
@@ -61,7 +60,8 @@ export const membershipRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const { id } = request.params
-      const tenantId = await tenantOf(deps, request.params.tenant)
+      const tenant = await tenantOf(deps, request.params.tenant)
+      const tenantId = tenant.id
       await changeAudited(deps, request, { action: 'role_set', id, tenantId }, async (trx) => {
         const found = await findSystemUser(trx, id)
         if (found === undefined) return undefined
@@ -72,8 +72,7 @@ export const membershipRoutes = (app: App, deps: ControlDeps): void => {
         if (role === undefined) throw new AppError('not_found', 'The tenant has no such role.')
         const isNews = await putMembership(trx, { id, tenantId, roleId: role.id })
         const operator = identityOf(request).personId
-        if (isNews)
-          await tellAdmins(trx, deps, tenantId, { operator, name: found.first_name, role: role.name })
+        if (isNews) await tellAdmins(trx, deps, tenant, { operator, name: found.first_name, role: role.name })
         return true
       })
       return reply.code(204).send(null)
@@ -92,7 +91,7 @@ export const membershipRoutes = (app: App, deps: ControlDeps): void => {
     },
     async (request, reply) => {
       const { id } = request.params
-      const tenantId = await tenantOf(deps, request.params.tenant)
+      const { id: tenantId } = await tenantOf(deps, request.params.tenant)
       await changeAudited(deps, request, { action: 'role_taken', id, tenantId }, async (trx) => {
         if ((await findSystemUser(trx, id)) === undefined) return undefined
         await trx
