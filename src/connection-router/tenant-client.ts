@@ -1,6 +1,7 @@
 import pg from 'pg'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { clientOptions } from '../kernel/postgres-address.ts'
+import { answerScram } from './wire/scram.ts'
 
 /** A session that holds a transaction open and does nothing blocks vacuum and others' locks. */
 const idleInTransactionMs = 30_000
@@ -17,9 +18,36 @@ const startOptions = [
   'standard_conforming_strings=on',
 ]
 
+/** What the driver (pg 8) keeps of a login while it lasts, and the methods by which it does its part. */
+type LoginOfDriver = {
+  password: unknown
+  saslSession: { message: string; mechanism: string; response: string; serverSignature?: string } | null
+  connection: { sendSCRAMClientFinalMessage(response: string): void }
+}
+const driver = pg.Client.prototype as unknown as {
+  _handleAuthSASLContinue(message: { data: string }): Promise<void>
+}
+
+/** The driver's client, which answers the server's challenge itself where that is the plain case. */
+class TenantClient extends pg.Client {
+  /** The driver's own name for it: under another one nobody would call it, and logins would only be slower. */
+  _handleAuthSASLContinue(message: { data: string }): Promise<void> | void {
+    const { password, saslSession: session, connection } = this as unknown as LoginOfDriver
+    const plain = session?.message === 'SASLInitialResponse' && session.mechanism === 'SCRAM-SHA-256'
+    const answer =
+      plain && typeof password === 'string'
+        ? answerScram(password, session.response, message.data)
+        : undefined
+    if (session === null || answer === undefined) return driver._handleAuthSASLContinue.call(this, message)
+    // With the signature the driver checks the server's last message.
+    Object.assign(session, { message: 'SASLResponse', ...answer })
+    connection.sendSCRAMClientFinalMessage(answer.response)
+  }
+}
+
 /** The driver's client for one connection to a tenant's database, not connected yet. */
 export const newTenantClient = (address: PostgresAddress, statementTimeoutMs: number): pg.Client =>
-  new pg.Client({
+  new TenantClient({
     ...clientOptions(address),
     application_name: 'freehold',
     keepAlive: true,

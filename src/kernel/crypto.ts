@@ -106,19 +106,27 @@ export const createSecretBox = (masterKey: Uint8Array, ...others: readonly Uint8
   }
 }
 
+/** What SCRAM-SHA-256 derives from a password (RFC 5802, section 3). */
+export type ScramKeys = Readonly<{ clientKey: Buffer; storedKey: Buffer; serverKey: Buffer }>
+
+/** `password` must be ASCII, so that SASLprep changes nothing. */
+export const scramKeys = (password: string, iterations: number, salt: Uint8Array): ScramKeys => {
+  const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256')
+  const clientKey = hmacSha256(salted, 'Client Key')
+  return { clientKey, storedKey: sha256(clientKey), serverKey: hmacSha256(salted, 'Server Key') }
+}
+
 /**
  * The SCRAM-SHA-256 verifier (RFC 5802, RFC 7677) that Postgres stores for a password, in the form `CREATE ROLE …
  * PASSWORD` takes it. Computing it here keeps the password itself out of the server's log and statement statistics.
- * `password` must be ASCII (ours are base64url), so SASLprep changes nothing.
+ * Ours are base64url.
  */
 export const scramVerifier = (
   password: string,
   iterations = 4096,
   salt: Uint8Array = randomBytes(16),
 ): string => {
-  const salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256')
-  const storedKey = sha256(hmacSha256(salted, 'Client Key'))
-  const serverKey = hmacSha256(salted, 'Server Key')
+  const { storedKey, serverKey } = scramKeys(password, iterations, salt)
   const b64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
   return `SCRAM-SHA-256$${iterations}:${b64(salt)}$${b64(storedKey)}:${b64(serverKey)}`
 }
