@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { type Checkpoint, verifyAuditLog } from '../../../docs/verify-audit-log.ts'
 import { sealOf } from '../../../src/kernel/audit-chain.ts'
-import { entryJson } from '../../../src/kernel/audit-entries.ts'
+import { entriesAtOnce, entryJson } from '../../../src/kernel/audit-entries.ts'
 import { type Member, startFreehold } from '../../helpers/freehold.ts'
 import { connectTo } from '../../helpers/postgres.ts'
 import { databaseOf } from '../../helpers/tenant-manager.ts'
@@ -197,7 +197,10 @@ t.test('what a slow transaction writes is sealed when it appears, however late',
   t.strictSame(await kinds(tenant), [])
   await slow.query('commit')
   await write(tenant, 1)
+  await asSuperuser(tenant.tenantId, 'update audit_gaps set noticed_at = now()')
   await manager.sealAudit(tenant.tenantId)
+  await manager.sealAudit(tenant.tenantId)
+  t.equal((await asSuperuser(tenant.tenantId, 'select from audit_gaps')).length, 1, 'there is no other gap')
   const entries = (await exported(tenant)).map((line) => JSON.parse(line))
   t.ok(entries.find(({ action }) => action === 'slow').position > 6)
   t.strictSame(await kinds(tenant), [])
@@ -205,6 +208,22 @@ t.test('what a slow transaction writes is sealed when it appears, however late',
   await manager.sealAudit(tenant.tenantId)
   t.strictSame(await asSuperuser(tenant.tenantId, 'select from audit_gaps'), [], 'and its gap is forgotten')
   t.strictSame(await kinds(tenant), [])
+})
+
+t.test('a slow transaction may have written more than is sealed at once', async (t) => {
+  const tenant = await sealedTenant(1)
+  const slow = await databaseOf(t, { db, superuser }, tenant.tenantId)
+  await slow.query('begin')
+  await slow.query(
+    `insert into audit_log (id, actor_kind, action, entity_type)
+     select gen_random_uuid(), 'system', 'slow', 'test' from generate_series(1, ${entriesAtOnce + 5})`,
+  )
+  await write(tenant, 1)
+  await manager.sealAudit(tenant.tenantId)
+  await slow.query('commit')
+  await asSuperuser(tenant.tenantId, "update audit_gaps set noticed_at = now() - interval '2 minutes'")
+  await manager.sealAudit(tenant.tenantId)
+  t.match(await verify(tenant), { ok: true, verified: entriesAtOnce + 7, unsealed: 0 })
 })
 
 t.test('numbers of what was rolled back are waited for a while, and missed by nobody', async (t) => {
@@ -220,6 +239,12 @@ t.test('numbers of what was rolled back are waited for a while, and missed by no
   await manager.sealAudit(tenant.tenantId)
   t.equal((await asSuperuser(tenant.tenantId, 'select from audit_gaps')).length, 1)
   t.strictSame(await kinds(tenant), [])
+  await asSuperuser(
+    tenant.tenantId,
+    "update audit_gaps set until_xid = 9e18, noticed_at = now() - interval '25 hours'",
+  )
+  await manager.sealAudit(tenant.tenantId)
+  t.strictSame(await asSuperuser(tenant.tenantId, 'select from audit_gaps'), [], 'no longer than a day')
 })
 
 t.test('many sealers at once, while others write, make one chain', async (t) => {
@@ -310,6 +335,7 @@ t.test(
   "another tenant's checkpoint is not to be had, and of the log there is nothing in the master",
   async (t) => {
     const tenant = await newTenant()
+    await manager.sealAudit(tenant.tenantId)
     t.match((await call('GET', '/api/audit/checkpoint', { token: tenant.token })).body, { code: 'not_found' })
     await asSuperuser(
       tenant.tenantId,
