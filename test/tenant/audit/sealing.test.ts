@@ -5,7 +5,7 @@ import { join as joinPath } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { type Checkpoint, verifyAuditLog } from '../../../docs/verify-audit-log.ts'
-import { sealOf } from '../../../src/kernel/audit-chain.ts'
+import { sealOf, verifyChain } from '../../../src/kernel/audit-chain.ts'
 import { entriesAtOnce, entryJson } from '../../../src/kernel/audit-entries.ts'
 import { type Member, startFreehold } from '../../helpers/freehold.ts'
 import { connectTo } from '../../helpers/postgres.ts'
@@ -183,6 +183,47 @@ t.test('found: the whole chain is forged anew, and nothing is sealed onto it', a
   t.notOk((await manager.inspect()).some(({ kind }) => kind === 'audit_log_changed'))
 })
 
+t.test('found: the state of the chain is gone, and nothing is sealed without it', async (t) => {
+  const tenant = await sealedTenant()
+  await asSuperuser(tenant.tenantId, 'delete from audit_chain')
+  await write(tenant, 5)
+  await t.rejects(manager.sealAudit(tenant.tenantId), { message: /state of the chain is gone/ })
+  t.match(
+    (await manager.inspect()).filter(({ kind }) => kind === 'audit_log_changed'),
+    [{ subject: tenant.slug }],
+  )
+})
+
+t.test(
+  'a chain is compared with what was signed of it also where it begins, and told of in measure',
+  async (t) => {
+    const nothing = async () => []
+    const [start, checkpoint] = [
+      { position: 5, hash: 'a' },
+      { position: 5, hash: 'b' },
+    ]
+    t.match(await verifyChain(nothing, { start, checkpoint }), {
+      ok: false,
+      problems: [{ kind: 'rewritten' }],
+    })
+    const emptied = async (_text: string, [after]: readonly unknown[]) =>
+      after === '0'
+        ? Array.from({ length: entriesAtOnce }, (_, n) => ({
+            position: `${n + 1}`,
+            hash: '',
+            entry_id: '',
+            entry: null,
+          }))
+        : []
+    const from = { start: { position: 0, hash: null }, checkpoint: undefined }
+    t.equal((await verifyChain(emptied, from)).problems.length, 100)
+    const stop = (): never => {
+      throw new Error('nobody listens')
+    }
+    await t.rejects(verifyChain(emptied, from, stop), { message: 'nobody listens' })
+  },
+)
+
 t.test('what a slow transaction writes is sealed when it appears, however late', async (t) => {
   const tenant = await sealedTenant(3)
   const slow = await databaseOf(t, { db, superuser }, tenant.tenantId)
@@ -196,6 +237,7 @@ t.test('what a slow transaction writes is sealed when it appears, however late',
   await manager.sealAudit(tenant.tenantId)
   t.strictSame(await kinds(tenant), [])
   await slow.query('commit')
+  t.strictSame(await kinds(tenant), [], 'what appears late is not taken for added')
   await write(tenant, 1)
   await asSuperuser(tenant.tenantId, 'update audit_gaps set noticed_at = now()')
   await manager.sealAudit(tenant.tenantId)
