@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { type Checkpoint, verifyAuditLog } from '../../../docs/verify-audit-log.ts'
 import { sealOf, verifyChain } from '../../../src/kernel/audit-chain.ts'
 import { entriesAtOnce, entryJson } from '../../../src/kernel/audit-entries.ts'
+import { streamEntries } from '../../../src/tenant/audit/queries.ts'
 import { type Member, startFreehold } from '../../helpers/freehold.ts'
 import { connectTo } from '../../helpers/postgres.ts'
 import { databaseOf } from '../../helpers/tenant-manager.ts'
@@ -310,6 +311,27 @@ t.test('numbers too big for us are sealed as what is shown of them', async (t) =
   await manager.sealAudit(tenant.tenantId)
   t.strictSame(await kinds(tenant), [])
   await verifyAuditLog(await exported(tenant), await checkpointOf(tenant), await keys())
+})
+
+t.test('what is sealed while an export runs is in it once', async (t) => {
+  const tenant = await sealedTenant()
+  await write(tenant, 5)
+  const client = await databaseOf(t, { db, superuser }, tenant.tenantId)
+  await client.query('begin; lock table audit_log in access exclusive mode')
+  const positions: (number | null)[] = []
+  const exporting = service.router.use(tenant.tenantId, async (inside) => {
+    for await (const { position } of streamEntries(inside as never, {})) positions.push(position)
+  })
+  const waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+  await until(async () => (await asSuperuser(tenant.tenantId, waits)).length === 1)
+  await client.query(`insert into audit_seals select 10 + row_number() over (order by seq), id, sha256('') from audit_log a
+    where not exists (select from audit_seals where entry_id = a.id)`)
+  await client.query('commit')
+  await exporting
+  t.strictSame(
+    positions,
+    Array.from({ length: 15 }, (_, n) => n + 1),
+  )
 })
 
 t.test('a tenant that was written to is sealed without anybody asking', async (t) => {
