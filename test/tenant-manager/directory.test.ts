@@ -62,11 +62,14 @@ t.test('a member is in the directory, changes there, and stays as somebody who w
     place,
     ann.id,
   ])
-  await inside.query(`insert into workspace_members values ($1, $2, 'editor')`, [place, ann.id])
+  for (const userId of [ann.id, landlord.personId]) {
+    await inside.query(`insert into workspace_members values ($1, $2, 'editor')`, [place, userId])
+  }
   await leave(id, ann.id)
   await tell()
   t.match((await users())[1], { id: ann.id, status: 'removed', email: ann.email }, 'rows still name them')
-  t.strictSame((await inside.query('select from workspace_members')).rows, [], 'their roles are gone')
+  const { rows } = await inside.query('select user_id from workspace_members')
+  t.strictSame(rows, [{ user_id: landlord.personId }], "their roles are gone, and nobody else's")
 
   await db.updateTable('people').set({ disabled_at: null }).where('id', '=', ann.id).execute()
   await join(id, ann.id)
@@ -134,6 +137,21 @@ t.test('of a system user the directory knows the name and no address', async (t)
   await join(id, robot.id)
   await tell()
   t.match((await users()).at(-1), { id: robot.id, kind: 'system', status: 'active', email: null })
+})
+
+t.test('an operator who was here stays in the directory, though they are no member', async (t) => {
+  const { id, inside, users, tell } = await newTenant()
+  const { id: ref } = await addPerson()
+  await inside.query(
+    `insert into users (id, person_id, kind, status) values ($1, $1, 'operator', 'active')`,
+    [ref],
+  )
+  await db.insertInto('tenant_outbox').values({ tenant_id: id, kind: 'member', ref }).execute()
+  await tell()
+  t.match(
+    (await users()).find((row) => row.id === ref),
+    { kind: 'operator', status: 'active' },
+  )
 })
 
 t.test('the roll repairs a directory, whatever has happened to it', async (t) => {

@@ -3,9 +3,6 @@ import type { TenantDb } from '../tenant-scope.ts'
 import { beat, type ClaimedJob } from './claims.ts'
 import { JobError } from './job-type.ts'
 
-/** No try of a job may take longer. */
-const longestMs = 10 * 60_000
-
 /** The claimed jobs of one look, kept alive until each has ended. */
 export type HeldJobs = {
   /** Its try begins now. The signal is aborted when the job is no longer this worker's, or takes too long. */
@@ -15,11 +12,14 @@ export type HeldJobs = {
   stop(): Promise<void>
 }
 
-/** Says every `heartbeatMs` that these jobs are alive, and `onBeat` something more. `stop` waits for a word under way. */
+/**
+ * Says every `heartbeatMs` that these jobs are alive, and `onBeat` something more. A try that takes longer than `longestMs`
+ * is stopped. `stop` waits for a word under way.
+ */
 export const holdJobs = (
   db: TenantDb,
   jobs: readonly ClaimedJob[],
-  { heartbeatMs, onBeat }: { heartbeatMs: number; onBeat: () => Promise<void> },
+  { heartbeatMs, longestMs, onBeat }: { heartbeatMs: number; longestMs: number; onBeat: () => Promise<void> },
 ): HeldJobs => {
   const held = new Map(
     jobs.map((job) => [job.id, { job, controller: new AbortController(), since: Number.POSITIVE_INFINITY }]),

@@ -29,15 +29,17 @@ const retryMs = 10_000
 /** Jobs that could not begin wait for so long. */
 const notBegunSeconds = 5
 
-/** How a lost worker is noticed. */
+/** How a lost worker, or a try without an end, is noticed. */
 export type Patience = Readonly<{
   /** How often a worker says that it still runs a job. */
   heartbeatMs: number
   /** Without a word for so long, a job is taken from its worker. Three words may be lost. */
   staleMs: number
+  /** No try of a job may take longer. */
+  longestMs: number
 }>
 
-const usualPatience: Patience = { heartbeatMs: 5_000, staleMs: 15_000 }
+const usualPatience: Patience = { heartbeatMs: 5_000, staleMs: 15_000, longestMs: 10 * 60_000 }
 
 export type JobRunnerDeps = Readonly<{
   /** Which worker claims. */
@@ -48,8 +50,10 @@ export type JobRunnerDeps = Readonly<{
   jobTypes: JobTypes
   wakeUps: JobWakeUps
   log: Logger
-  patience?: Patience
+  patience?: Partial<Patience>
 }>
+
+type TurnDeps = JobRunnerDeps & Readonly<{ patience: Patience }>
 
 export type JobRunner = {
   /**
@@ -75,13 +79,13 @@ const isDue = (milliseconds: number | null): boolean => milliseconds !== null &&
 
 /** Runs these jobs one after another, and puts back what has not begun in time. */
 const runBatch = async (
-  deps: Required<JobRunnerDeps>,
+  deps: TurnDeps,
   { tenantId, db }: { tenantId: string; db: TenantDb },
   jobs: readonly ClaimedJob[],
 ): Promise<void> => {
   const left = [...jobs]
-  const { heartbeatMs } = deps.patience
-  const held = holdJobs(db, jobs, { heartbeatMs, onBeat: () => deps.wakeUps.promise(tenantId) })
+  const { heartbeatMs, longestMs } = deps.patience
+  const held = holdJobs(db, jobs, { heartbeatMs, longestMs, onBeat: () => deps.wakeUps.promise(tenantId) })
   const putBack = async (delaySeconds: number): Promise<void> => {
     const rest = left.splice(0)
     await giveBack(db, rest, delaySeconds)
@@ -115,7 +119,7 @@ const runBatch = async (
 
 /** One turn. Answers when there will be something to do. */
 const takeTurn = async (
-  deps: Required<JobRunnerDeps>,
+  deps: TurnDeps,
   tenantId: string,
   db: TenantDb,
   onMore: () => void,
@@ -142,7 +146,7 @@ const soonest = (...times: (number | null)[]): number | undefined => {
 
 /** Runs tenants' jobs in this process. */
 export const createJobRunner = (given: JobRunnerDeps): JobRunner => {
-  const deps = { patience: usualPatience, ...given }
+  const deps = { ...given, patience: { ...usualPatience, ...given.patience } }
   const { use, wakeUps, log } = deps
   const turns = new Map<string, { running: number; again: boolean }>()
 

@@ -5,8 +5,9 @@ import { join as joinPath } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { type Checkpoint, verifyAuditLog } from '../../../docs/verify-audit-log.ts'
-import { sealOf } from '../../../src/kernel/audit-chain.ts'
-import { entryJson } from '../../../src/kernel/audit-entries.ts'
+import { sealOf, verifyChain } from '../../../src/kernel/audit-chain.ts'
+import { entriesAtOnce, entryJson } from '../../../src/kernel/audit-entries.ts'
+import { streamEntries } from '../../../src/tenant/audit/queries.ts'
 import { type Member, startFreehold } from '../../helpers/freehold.ts'
 import { connectTo } from '../../helpers/postgres.ts'
 import { databaseOf } from '../../helpers/tenant-manager.ts'
@@ -183,6 +184,47 @@ t.test('found: the whole chain is forged anew, and nothing is sealed onto it', a
   t.notOk((await manager.inspect()).some(({ kind }) => kind === 'audit_log_changed'))
 })
 
+t.test('found: the state of the chain is gone, and nothing is sealed without it', async (t) => {
+  const tenant = await sealedTenant()
+  await asSuperuser(tenant.tenantId, 'delete from audit_chain')
+  await write(tenant, 5)
+  await t.rejects(manager.sealAudit(tenant.tenantId), { message: /state of the chain is gone/ })
+  t.match(
+    (await manager.inspect()).filter(({ kind }) => kind === 'audit_log_changed'),
+    [{ subject: tenant.slug }],
+  )
+})
+
+t.test(
+  'a chain is compared with what was signed of it also where it begins, and told of in measure',
+  async (t) => {
+    const nothing = async () => []
+    const [start, checkpoint] = [
+      { position: 5, hash: 'a' },
+      { position: 5, hash: 'b' },
+    ]
+    t.match(await verifyChain(nothing, { start, checkpoint }), {
+      ok: false,
+      problems: [{ kind: 'rewritten' }],
+    })
+    const emptied = async (_text: string, [after]: readonly unknown[]) =>
+      after === '0'
+        ? Array.from({ length: entriesAtOnce }, (_, n) => ({
+            position: `${n + 1}`,
+            hash: '',
+            entry_id: '',
+            entry: null,
+          }))
+        : []
+    const from = { start: { position: 0, hash: null }, checkpoint: undefined }
+    t.equal((await verifyChain(emptied, from)).problems.length, 100)
+    const stop = (): never => {
+      throw new Error('nobody listens')
+    }
+    await t.rejects(verifyChain(emptied, from, stop), { message: 'nobody listens' })
+  },
+)
+
 t.test('what a slow transaction writes is sealed when it appears, however late', async (t) => {
   const tenant = await sealedTenant(3)
   const slow = await databaseOf(t, { db, superuser }, tenant.tenantId)
@@ -196,8 +238,12 @@ t.test('what a slow transaction writes is sealed when it appears, however late',
   await manager.sealAudit(tenant.tenantId)
   t.strictSame(await kinds(tenant), [])
   await slow.query('commit')
+  t.strictSame(await kinds(tenant), [], 'what appears late is not taken for added')
   await write(tenant, 1)
+  await asSuperuser(tenant.tenantId, 'update audit_gaps set noticed_at = now()')
   await manager.sealAudit(tenant.tenantId)
+  await manager.sealAudit(tenant.tenantId)
+  t.equal((await asSuperuser(tenant.tenantId, 'select from audit_gaps')).length, 1, 'there is no other gap')
   const entries = (await exported(tenant)).map((line) => JSON.parse(line))
   t.ok(entries.find(({ action }) => action === 'slow').position > 6)
   t.strictSame(await kinds(tenant), [])
@@ -205,6 +251,22 @@ t.test('what a slow transaction writes is sealed when it appears, however late',
   await manager.sealAudit(tenant.tenantId)
   t.strictSame(await asSuperuser(tenant.tenantId, 'select from audit_gaps'), [], 'and its gap is forgotten')
   t.strictSame(await kinds(tenant), [])
+})
+
+t.test('a slow transaction may have written more than is sealed at once', async (t) => {
+  const tenant = await sealedTenant(1)
+  const slow = await databaseOf(t, { db, superuser }, tenant.tenantId)
+  await slow.query('begin')
+  await slow.query(
+    `insert into audit_log (id, actor_kind, action, entity_type)
+     select gen_random_uuid(), 'system', 'slow', 'test' from generate_series(1, ${entriesAtOnce + 5})`,
+  )
+  await write(tenant, 1)
+  await manager.sealAudit(tenant.tenantId)
+  await slow.query('commit')
+  await asSuperuser(tenant.tenantId, "update audit_gaps set noticed_at = now() - interval '2 minutes'")
+  await manager.sealAudit(tenant.tenantId)
+  t.match(await verify(tenant), { ok: true, verified: entriesAtOnce + 7, unsealed: 0 })
 })
 
 t.test('numbers of what was rolled back are waited for a while, and missed by nobody', async (t) => {
@@ -220,6 +282,12 @@ t.test('numbers of what was rolled back are waited for a while, and missed by no
   await manager.sealAudit(tenant.tenantId)
   t.equal((await asSuperuser(tenant.tenantId, 'select from audit_gaps')).length, 1)
   t.strictSame(await kinds(tenant), [])
+  await asSuperuser(
+    tenant.tenantId,
+    "update audit_gaps set until_xid = 9e18, noticed_at = now() - interval '25 hours'",
+  )
+  await manager.sealAudit(tenant.tenantId)
+  t.strictSame(await asSuperuser(tenant.tenantId, 'select from audit_gaps'), [], 'no longer than a day')
 })
 
 t.test('many sealers at once, while others write, make one chain', async (t) => {
@@ -243,6 +311,27 @@ t.test('numbers too big for us are sealed as what is shown of them', async (t) =
   await manager.sealAudit(tenant.tenantId)
   t.strictSame(await kinds(tenant), [])
   await verifyAuditLog(await exported(tenant), await checkpointOf(tenant), await keys())
+})
+
+t.test('what is sealed while an export runs is in it once', async (t) => {
+  const tenant = await sealedTenant()
+  await write(tenant, 5)
+  const client = await databaseOf(t, { db, superuser }, tenant.tenantId)
+  await client.query('begin; lock table audit_log in access exclusive mode')
+  const positions: (number | null)[] = []
+  const exporting = service.router.use(tenant.tenantId, async (inside) => {
+    for await (const { position } of streamEntries(inside as never, {})) positions.push(position)
+  })
+  const waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+  await until(async () => (await asSuperuser(tenant.tenantId, waits)).length === 1)
+  await client.query(`insert into audit_seals select 10 + row_number() over (order by seq), id, sha256('') from audit_log a
+    where not exists (select from audit_seals where entry_id = a.id)`)
+  await client.query('commit')
+  await exporting
+  t.strictSame(
+    positions,
+    Array.from({ length: 15 }, (_, n) => n + 1),
+  )
 })
 
 t.test('a tenant that was written to is sealed without anybody asking', async (t) => {
@@ -310,6 +399,7 @@ t.test(
   "another tenant's checkpoint is not to be had, and of the log there is nothing in the master",
   async (t) => {
     const tenant = await newTenant()
+    await manager.sealAudit(tenant.tenantId)
     t.match((await call('GET', '/api/audit/checkpoint', { token: tenant.token })).body, { code: 'not_found' })
     await asSuperuser(
       tenant.tenantId,

@@ -39,7 +39,7 @@ export const countingTypes = jobTypesOf([...jobTypes.values(), count, fail])
 /** A runner that knows these types too. */
 export const countingRunner = (
   service: Service,
-  { types = countingTypes, patience }: { types?: JobTypes; patience?: Patience | undefined } = {},
+  { types = countingTypes, patience }: { types?: JobTypes; patience?: Partial<Patience> | undefined } = {},
 ): JobRunner =>
   createJobRunner({
     workerId: service.nodeId,
@@ -76,5 +76,5 @@ export type WorkerOrder = Readonly<{
   master: PostgresAddress
   provisioner: PostgresAddress
   /** Less of it than usual, so that a test need not wait. */
-  patience?: Patience
+  patience?: Partial<Patience>
 }>

@@ -4,7 +4,7 @@ import { Type } from 'typebox'
 import { AppError } from '../../../src/kernel/errors.ts'
 import { newId } from '../../../src/kernel/ids.ts'
 import { createLogger } from '../../../src/kernel/log.ts'
-import { defineJobType, type JobContext } from '../../../src/tenant/jobs/job-type.ts'
+import { defineJobType, type JobContext, JobError } from '../../../src/tenant/jobs/job-type.ts'
 import { createJobRunner } from '../../../src/tenant/jobs/looks.ts'
 import { pauseAfter } from '../../../src/tenant/jobs/outcomes.ts'
 import { jobTypesOf } from '../../../src/tenant/jobs/registry.ts'
@@ -40,7 +40,7 @@ const put = async (tenantId: string, type: string, more: { payload?: unknown; ma
   (await putJobs(service, tenantId, [{ type, ...more }]))[0] ?? ''
 
 /** A runner whose `count` waits inside its transaction, its effect written, until it is let go. */
-const gatedRunner = () => {
+const gatedRunner = (wakeUps = service.wakeUps) => {
   const [entered, gate] = [Promise.withResolvers<JobContext>(), Promise.withResolvers<void>()]
   const count = defineJobType({
     name: 'count',
@@ -56,7 +56,7 @@ const gatedRunner = () => {
   const types = jobTypesOf([count])
   const patience = { heartbeatMs: 50, staleMs: 15_000 }
   return {
-    runner: countingRunner(service, { types, patience }),
+    runner: countingRunner({ ...service, wakeUps }, { types, patience }),
     entered: entered.promise,
     letGo: gate.resolve,
   }
@@ -91,6 +91,70 @@ t.test('a worker that was taken for lost cannot succeed any more when it wakes u
   types.letGo()
   await Promise.all([sleeping, other])
   t.match(await see(tenantId, id), { status: 'succeeded', attempts: 2, effects: 1, audited: 'job.succeeded' })
+})
+
+/** A job of two steps, of which each has an effect, that waits in the first one, its effect written, as its runner says. */
+const steppingRunner = (inFirst: () => Promise<void>, inSecond: () => Promise<void> = async () => {}) =>
+  countingRunner(service, {
+    types: jobTypesOf([
+      defineJobType({
+        name: 'stepping',
+        summary: 'Takes two steps.',
+        payload: Type.Object({}),
+        steps:
+          () =>
+          async (trx, state: number | undefined, { jobId }) => {
+            if (state !== undefined) await inSecond()
+            await sql`insert into effects (job_id) values (${jobId}::uuid)`.execute(trx)
+            if (state !== undefined) return { result: null }
+            await inFirst()
+            return { state: 1 }
+          },
+      }),
+    ]),
+  })
+
+const overtaken: Record<string, () => void> = {
+  'cannot keep a step that the other one has done': () => {},
+  'and fails then ends nothing of the other one': () => {
+    throw new JobError('It woke up in pieces.', { final: true })
+  },
+}
+for (const [what, wakesUp] of Object.entries(overtaken)) {
+  t.test(`a worker that was taken for lost ${what}`, async (t) => {
+    const { tenantId } = await newTenant()
+    const id = await put(tenantId, 'stepping')
+    const [asleep, wake] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const sleeping = steppingRunner(async () => {
+      asleep.resolve()
+      await wake.promise
+      wakesUp()
+    }).look(tenantId)
+    await asleep.promise
+    await asSuperuser(tenantId, "update jobs set heartbeat_at = now() - interval '16 s'")
+    const [between, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const other = steppingRunner(
+      async () => {},
+      async () => {
+        between.resolve()
+        await goOn.promise
+      },
+    ).look(tenantId)
+    await between.promise
+    wake.resolve()
+    await sleeping
+    t.match(await see(tenantId, id), { status: 'running', attempts: 2, effects: 1, error: /was lost/ })
+    goOn.resolve()
+    await other
+    t.match(await see(tenantId, id), { status: 'succeeded', effects: 2, audited: 'job.succeeded' })
+  })
+}
+
+t.test('a try that takes too long is stopped and leaves nothing', async (t) => {
+  const { tenantId } = await newTenant()
+  const id = await put(tenantId, 'count', { payload: { seconds: 600 }, maxAttempts: 1 })
+  await countingRunner(service, { patience: { heartbeatMs: 20, longestMs: 40 } }).look(tenantId)
+  t.match(await see(tenantId, id), { status: 'failed', attempts: 1, effects: 0, error: 'It took too long.' })
 })
 
 t.test('a running job is cancelled at once, hears of it, and leaves nothing', async (t) => {
@@ -162,6 +226,26 @@ t.test('a failure that no further try would mend is the end at once', async (t) 
   t.match(await see(tenantId, misfit), { status: 'failed', error: /\/payload\/final/ })
 })
 
+t.test('a type that this release does not know is left to one that does', async (t) => {
+  const { tenantId } = await newTenant()
+  const id = await put(tenantId, 'of-tomorrow')
+  await runner.look(tenantId)
+  t.match(await see(tenantId, id), { status: 'queued', attempts: 1, error: /knows no jobs of the type/ })
+})
+
+t.test('a result that cannot be stored is the end at once', async (t) => {
+  const { tenantId } = await newTenant()
+  const id = await put(tenantId, 'zero')
+  const zero = defineJobType({
+    name: 'zero',
+    summary: 'Answers what no database takes.',
+    payload: Type.Object({}),
+    run: async () => ['\0'],
+  })
+  await countingRunner(service, { types: jobTypesOf([zero]) }).look(tenantId)
+  t.match(await see(tenantId, id), { status: 'failed', attempts: 1, error: /^The result/ })
+})
+
 t.test(
   'an error that nobody wrote for the tenant is neither in the job nor, with its words, in the log',
   async (t) => {
@@ -193,9 +277,19 @@ t.test('a job that kills its workers fails after its last attempt', async (t) =>
     await runner.look(tenantId)
     return id
   }
+  const alive = await put(tenantId, 'count')
+  await asSuperuser(
+    tenantId,
+    `update jobs set status = 'running', attempts = 1, worker_id = '${newId()}', heartbeat_at = now() + interval '1 h'`,
+  )
   const lost = { status: 'failed', effects: 0, audited: 'job.failed', error: /was lost/ }
   t.match(await see(tenantId, await loseAt(2)), lost)
   t.match(await see(tenantId, await loseAt(1)), { status: 'succeeded', attempts: 2, effects: 1 })
+  t.match(
+    await see(tenantId, alive),
+    { status: 'running', attempts: 1 },
+    'and from no other worker one is taken',
+  )
 })
 
 t.test('a job that finds no connection waits for one, and that is no attempt', async (t) => {
@@ -291,6 +385,63 @@ t.test('the promise is renewed before it is too near, and a look leaves one for 
   await runner.look(tenantId)
   const [ahead = 0] = await marks(tenantId)
   t.ok(ahead > 0 && ahead < 7, `the next try is looked for in ${ahead} s`)
+})
+
+t.test('nothing is run without a promised look, and a look that fails is made up for', async (t) => {
+  const { tenantId } = await newTenant()
+  const id = await put(tenantId, 'count')
+  const refuse = (): Promise<void> => Promise.reject(new Error('no master'))
+  const cut = { ...service, wakeUps: { ...service.wakeUps, promise: refuse } }
+  await t.rejects(countingRunner(cut).look(tenantId), /no master/)
+  t.match(await see(tenantId, id), { status: 'queued', attempts: 0 })
+  await sql`delete from tenant_wakeups`.execute(master)
+  const full = { use: () => Promise.reject(new AppError('overloaded', 'No connection.')) }
+  await countingRunner({ ...service, router: full as never }).look(tenantId)
+  const [ahead = 0] = await marks(tenantId)
+  t.ok(ahead > 5 && ahead < 12, `looked for again in ${ahead} s`)
+})
+
+t.test('while a job runs, the look for it is promised ever again, and for its loss too', async (t) => {
+  const { tenantId } = await newTenant()
+  await put(tenantId, 'count')
+  let promised = 0
+  const promise = async (): Promise<void> => {
+    promised += 1
+  }
+  const gated = gatedRunner({ ...service.wakeUps, promise })
+  const looking = gated.runner.look(tenantId)
+  await gated.entered
+  await until(async () => promised > 2)
+  await sql`delete from tenant_wakeups`.execute(master)
+  await runner.look(tenantId)
+  const [ahead = 0] = await marks(tenantId)
+  t.ok(ahead > 10 && ahead < 19, `a loss would be noticed in ${ahead} s`)
+  gated.letGo()
+  await looking
+})
+
+t.test('more looks at once than a tenant may have turns are made up for when one has ended', async (t) => {
+  const { tenantId } = await newTenant()
+  const letGo = Promise.withResolvers<void>()
+  let inside = 0
+  const waiting = steppingRunner(() => {
+    inside += 1
+    return letGo.promise
+  })
+  const looking: Promise<void>[] = []
+  for (let turn = 1; turn <= 3; turn += 1) {
+    await put(tenantId, 'stepping')
+    looking.push(waiting.look(tenantId))
+    await until(async () => inside === turn)
+  }
+  const id = await put(tenantId, 'stepping')
+  await waiting.look(tenantId)
+  t.match(await see(tenantId, id), { status: 'queued', attempts: 0 }, 'a fourth turn there is not')
+  await asSuperuser(tenantId, `update jobs set run_at = now() + interval '1 h' where id = '${id}'`)
+  await dropLooks()
+  letGo.resolve()
+  await Promise.all(looking)
+  t.equal(await looks(tenantId), 1)
 })
 
 t.test('another database of a tenant is looked at', async (t) => {

@@ -147,6 +147,8 @@ t.test('a key is good for one job', async (t) => {
 t.test('runAt, priority and age say which is next', async (t) => {
   const admin = await freehold.newTenant()
   const put = async (body: object) => String((await enqueue(admin, body)).body.id)
+  // More than a worker takes at once.
+  for (let n = 0; n < 10; n += 1) await put({ priority: -2 })
   const later = await put({ runAt: '2999-01-01T00:00:00Z', priority: 100 })
   const low = await put({ priority: -1 })
   const [a, b] = [await put({}), await put({ runAt: '0000-01-01T00:00:00Z' })]
@@ -156,7 +158,7 @@ t.test('runAt, priority and age say which is next', async (t) => {
     db.selectFrom('jobs').select('id').where('status', '=', 'succeeded').orderBy('finished_at').execute(),
   )
   t.strictSame(
-    done.map((row) => row.id),
+    done.slice(0, 4).map((row) => row.id),
     [high, a, b, low],
   )
   t.match((await get(admin, later)).body, {

@@ -33,6 +33,7 @@ t.test('people are added, and each row that was refused is named with its line a
     `Long,long@example.com,${'x'.repeat(101)},1`,
     `Admin,${admin.email},Already,1`,
     'Zero,zero@example.com,a\u0007b,1',
+    `${'x'.repeat(101)},last@example.com,Last,1`,
     ',bare@example.com,,',
   ].join('\r\n')
   const { body: job } = await start(admin, csv)
@@ -40,7 +41,7 @@ t.test('people are added, and each row that was refused is named with its line a
   const { body } = await get(admin, job.id)
   t.strictSame(body.result, {
     added: 3,
-    refused: 6,
+    refused: 7,
     rows: [
       { line: 4, reason: 'there is no email' },
       { line: 6, reason: 'the email is none' },
@@ -48,15 +49,28 @@ t.test('people are added, and each row that was refused is named with its line a
       { line: 8, reason: 'the first name is too long or no line of text' },
       { line: 9, reason: 'somebody in the directory has this email' },
       { line: 10, reason: 'the first name is too long or no line of text' },
+      { line: 11, reason: 'the last name is too long or no line of text' },
     ],
   })
-  t.match(body, { status: 'succeeded', progress: { done: 9, total: 9 } })
+  t.match(body, { status: 'succeeded', progress: { done: 10, total: 10 } })
   const common = { status: 'active', person_id: null, created_by: String }
   t.match(await addedPeople(admin), [
     { email: 'ada@example.com', first_name: 'Ada', last_name: 'Lovelace', ...common },
     { email: 'grace@example.com', first_name: 'Gra"ce', last_name: 'Hopper, Admiral', ...common },
     { email: 'bare@example.com', first_name: null, last_name: null, ...common },
   ])
+})
+
+t.test('whoever began it may be gone by then, and of many refused rows the first are listed', async (t) => {
+  const admin = await freehold.newTenant()
+  const rows = Array.from({ length: 1_100 }, (_, n) => `nobody ${n}`)
+  const { body: job } = await start(admin, ['email', 'ann@example.com', ...rows].join('\n'))
+  await asSuperuser(admin.tenantId, 'delete from users')
+  await service.jobRunner.look(admin.tenantId)
+  const { body } = await get(admin, job.id)
+  t.match(body, { status: 'succeeded', result: { added: 1, refused: 1_100 } })
+  t.equal((body.result as { rows: unknown[] }).rows.length, 1_000)
+  t.match(await addedPeople(admin), [{ email: 'ann@example.com', created_by: null }])
 })
 
 t.test('what is no CSV fails at once, and says where; a payload that is none is refused', async (t) => {

@@ -5,6 +5,8 @@ import { cronErrors, nextTime } from '../../../src/tenant/schedules/cron.ts'
 import { planHands } from '../../control/plans/hands.ts'
 import { keepsFivePromises } from '../../helpers/five-promises.ts'
 import { type Answer, type Member, startFreehold } from '../../helpers/freehold.ts'
+import { databaseOf } from '../../helpers/tenant-manager.ts'
+import { until } from '../../helpers/until.ts'
 
 const freehold = await startFreehold(t)
 const { call, service, asSuperuser } = freehold
@@ -158,6 +160,51 @@ t.test('its next look is promised, so that it is found when nobody asks', async 
   )
   t.ok(Math.abs(rows[0]?.late ?? Number.NaN) <= 1.5, JSON.stringify(rows))
 })
+
+t.test('one that this release cannot read any more holds up no other, and never comes again', async (t) => {
+  const admin = await freehold.newTenant()
+  const [strange, good] = [await make(admin), await make(admin)]
+  await asSuperuser(
+    admin.tenantId,
+    `update job_schedules set next_at = '2026-01-05T06:00:00Z'; update job_schedules set cron = 'never heard of' where id = '${strange}'`,
+  )
+  await service.jobRunner.look(admin.tenantId)
+  t.same(new Set((await jobsOf(admin)).map((job) => job.schedule_id)), new Set([strange, good]))
+  const { body } = await call('GET', `/api/schedules/${strange}`, { token: admin.token })
+  t.match(body, { nextAt: null, lastAt: String })
+})
+
+t.test('of two changes at once each keeps what the other has changed', async (t) => {
+  const admin = await freehold.newTenant()
+  const id = await make(admin)
+  const client = await databaseOf(t, { db: service.master.db, superuser: freehold.superuser }, admin.tenantId)
+  await client.query('begin')
+  await client.query('select from job_schedules for update')
+  const changes = [{ name: 'Other' }, { timeZone: 'Asia/Tokyo' }].map((body) =>
+    call('PATCH', `/api/schedules/${id}`, { token: admin.token, body }),
+  )
+  const waits = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+  await until(async () => (await asSuperuser(admin.tenantId, waits)).length === 2)
+  await client.query('commit')
+  for (const answer of await Promise.all(changes)) t.equal(answer.status, 200)
+  const { body } = await call('GET', `/api/schedules/${id}`, { token: admin.token })
+  t.match(body, { name: 'Other', timeZone: 'Asia/Tokyo' })
+})
+
+t.test(
+  'none is made without a promised look, nor in a transaction that could outlive its promise',
+  async (t) => {
+    const admin = await freehold.newTenant()
+    await asSuperuser(
+      admin.tenantId,
+      "alter table job_schedules add constraint bounded check (current_setting('statement_timeout') = '2s') not valid",
+    )
+    t.equal((await create(admin)).status, 201)
+    t.intercept(service.wakeUps, 'promise', { value: () => Promise.reject(new Error('no master')) })
+    t.equal((await create(admin)).status, 500)
+    t.equal((await asSuperuser(admin.tenantId, 'select from job_schedules')).length, 1)
+  },
+)
 
 t.test('one that is switched off puts in nothing, and takes up again from now', async (t) => {
   const admin = await freehold.newTenant()

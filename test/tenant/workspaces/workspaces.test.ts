@@ -2,9 +2,11 @@ import t from 'tap'
 import { newId } from '../../../src/kernel/ids.ts'
 import { keepsFivePromises } from '../../helpers/five-promises.ts'
 import { type Member, startFreehold } from '../../helpers/freehold.ts'
+import { databaseOf } from '../../helpers/tenant-manager.ts'
+import { until } from '../../helpers/until.ts'
 
 const freehold = await startFreehold(t)
-const { call } = freehold
+const { call, service } = freehold
 
 const make = async (member: Member, name = 'A workspace'): Promise<string> => {
   const { body } = await call('POST', '/api/workspaces', { token: member.token, body: { name } })
@@ -247,6 +249,43 @@ t.test('what is archived is left out of lists and can only be deleted or taken o
   t.match((await patch(projectUrl, { archived: false, workspaceId: other })).body, { workspaceId: other })
   await patch(projectUrl, { archived: true })
   t.equal((await call('DELETE', projectUrl, { token })).status, 204)
+})
+
+t.test('whoever asks waits for a change that is under way, and hears how it ended', async (t) => {
+  const admin = await freehold.newTenant()
+  const { token, tenantId } = admin
+  const id = await make(admin)
+  const { body: person } = await call('POST', '/api/users', {
+    token,
+    body: { email: 'ann@example.com', firstName: 'Ann' },
+  })
+  const during = async (change: string, ask: () => ReturnType<typeof call>) => {
+    const client = await databaseOf(t, { db: service.master.db, superuser: freehold.superuser }, tenantId)
+    await client.query(`begin; ${change}`)
+    let done = false
+    const answer = ask().finally(() => {
+      done = true
+    })
+    const waits =
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    await until(async () => done || (await freehold.asSuperuser(tenantId, waits)).length === 1)
+    await client.query('commit')
+    return (await answer).body
+  }
+  t.match(
+    await during(`update workspaces set archived_at = now() where id = '${id}'`, () =>
+      call('POST', '/api/projects', { token, body: { name: 'Late', workspaceId: id } }),
+    ),
+    { status: 409, code: 'conflict' },
+    'nothing new in a workspace that is being archived',
+  )
+  t.match(
+    await during(`delete from users where id = '${person.id}'`, () =>
+      call('PUT', `/api/workspaces/${id}/members/${person.id}`, { token, body: { role: 'viewer' } }),
+    ),
+    notFound,
+    'no role for somebody who is being removed',
+  )
 })
 
 t.test('a change and its audit entry are one transaction', async (t) => {
