@@ -126,7 +126,8 @@ const changeRoute = (app: App, deps: JobDeps): void => {
       schema: {
         tags,
         summary: 'Change a schedule',
-        description: 'Its next time is counted from now. Jobs that it has put in stay as they are.',
+        description:
+          'When its times change, the next one is counted from now. Jobs that it has put in stay as they are.',
         params: IdParams,
         body: PatchScheduleBody,
         response: answers({ 200: ScheduleView }),
@@ -137,9 +138,13 @@ const changeRoute = (app: App, deps: JobDeps): void => {
       const { id } = request.params
       const { timeZone, ...change } = request.body
       const schedule = await transactionWithJobs(deps.wakeUps, scope, async (trx) => {
-        const { name, type, payload, cron, time_zone, enabled } = found(await lockSchedule(trx, id))
+        const { next_at, ...before } = found(await lockSchedule(trx, id))
+        const { name, type, payload, cron, time_zone, enabled } = before
         const now = { name, type, payload, cron, time_zone: timeZone ?? time_zone, enabled }
-        const row = await updateSchedule(trx, id, planned(deps, scope, { ...now, ...change }))
+        const after = planned(deps, scope, { ...now, ...change })
+        // A time that has come and that nobody has looked at yet is not lost by another name.
+        const same = (['cron', 'time_zone', 'enabled'] as const).every((key) => after[key] === before[key])
+        const row = await updateSchedule(trx, id, same ? { ...after, next_at } : after)
         await writeAudit(trx, scope, 'schedule.updated', { type: 'schedule', id })
         return row
       })
