@@ -331,6 +331,8 @@ t.test(
       { sealed: 12, checkpoint: 10 },
       'an old checkpoint',
     )
+    const twice = lines.map((line) => line.replace('{', '{"action":"another",'))
+    await t.rejects(verifyAuditLog(twice, checkpoint, await keys()), { message: /no export/ })
     const wrong = { ...checkpoint, checkpoint: (await checkpointOf(other)).checkpoint }
     await t.rejects(verifyAuditLog(lines, wrong, await keys()), { message: /another tenant/ })
     await t.rejects(verifyAuditLog(lines, checkpoint, { keys: [] }), { message: /of these keys/ })
