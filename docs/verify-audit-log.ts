@@ -58,7 +58,11 @@ export const verifyAuditLog = async (
   let unsealed = 0
   if (position === end && previous !== signed.hash) throw new Error('the beginning is not what was signed')
   for await (const line of lines) {
-    const { position: at, hash, ...entry } = JSON.parse(line) as Json
+    const parsed = JSON.parse(line) as Json
+    // A name that comes twice would be one thing to us and another to other readers.
+    if (JSON.stringify(parsed) !== line)
+      throw new Error(`after position ${position} is a line that is no export's`)
+    const { position: at, hash, ...entry } = parsed
     if (at === null) {
       unsealed += 1
       continue

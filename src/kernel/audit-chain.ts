@@ -55,19 +55,31 @@ type SealedRow = { position: string; hash: string; entry_id: string; entry: Audi
 const maxProblems = 100
 /** Milliseconds of hashing after which others have their turn: a log of large entries must not hold up a whole node. */
 const mostAtOnce = 10
+/** No id comes after it. */
+const highestId = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 
+/** Entries or seals that share what ought to be unique come together: between two pieces none is passed over. */
 const sealedRows = `
   select s.position, encode(s.hash, 'hex') as hash, s.entry_id,
          case when a.id is not null then ${entryJson} end as entry
-    from audit_seals s left join audit_log a on a.id = s.entry_id
-   where s.position > $1 order by s.position limit ${entriesAtOnce}`
+    from (select * from audit_seals where (position, entry_id) > ($1::bigint, $2::uuid)
+           order by position, entry_id limit ${entriesAtOnce}) s
+    left join audit_log a on a.id = s.entry_id
+   order by s.position, s.entry_id`
 
+/** Where the database itself says that its log begins. */
+const ownStart = `select pruned_position as position, encode(pruned_hash, 'hex') as hash from audit_chain`
+
+/** Without a seal though its number is of those that are sealed, or with one that lies before the beginning of the chain. */
 const addedRows = `
-  select a.id from audit_log a, audit_chain c
-   where a.seq <= c.sealed_seq
-     and not exists (select from audit_seals s where s.entry_id = a.id)
-     and not exists (select from audit_gaps g where a.seq between g.first_seq and g.last_seq)
-   order by a.seq limit ${maxProblems}`
+  (select a.id from audit_log a, audit_chain c
+    where (a.seq <= c.sealed_seq or a.seq is null)
+      and not exists (select from audit_seals s where s.entry_id = a.id)
+      and not exists (select from audit_gaps g where a.seq between g.first_seq and g.last_seq)
+    order by a.seq limit ${maxProblems})
+  union all
+  (select entry_id from audit_seals where position <= $1 or position is null
+    order by position limit ${maxProblems})`
 
 const unsealedRows = `
   select count(*)::int as n from audit_log a
@@ -86,7 +98,12 @@ export const verifyChain = async (
   const report = (kind: ChainProblem['kind'], position: number | null, entryId: string | null): void => {
     if (problems.length < maxProblems) problems.push({ kind, position, entryId })
   }
-  let head = start
+  const [own] = (await ask(ownStart, [])) as { position: string; hash: string | null }[]
+  if (own === undefined) report('missing', null, null)
+  // Killed between the signature and the removal: what was to go is still there, and proved from where it begins.
+  const isLeftOver = own !== undefined && Number(own.position) < start.position
+  const first = isLeftOver ? { position: Number(own.position), hash: own.hash } : start
+  let head: Place = first
   if (checkpoint?.position === start.position && checkpoint.hash !== start.hash) {
     report('rewritten', start.position, null)
   }
@@ -100,14 +117,14 @@ export const verifyChain = async (
     else if (!gap && sealOf(row.entry, position, head.hash) !== row.hash) {
       report('altered', position, row.entry_id)
     }
-    if (position === checkpoint?.position && row.hash !== checkpoint.hash) {
+    if ([start, checkpoint].some((known) => position === known?.position && row.hash !== known.hash)) {
       report('rewritten', position, row.entry_id)
     }
     head = { position, hash: row.hash }
     verified += 1
   }
-  for (;;) {
-    const rows = (await ask(sealedRows, [String(head.position)])) as SealedRow[]
+  for (let after: readonly string[] = [String(first.position), highestId]; ; ) {
+    const rows = (await ask(sealedRows, after)) as SealedRow[]
     let began = performance.now()
     for (const row of rows) {
       take(row)
@@ -115,13 +132,16 @@ export const verifyChain = async (
       await nextTurn()
       began = performance.now()
     }
-    if (rows.length < entriesAtOnce) break
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < entriesAtOnce) break
+    after = [last.position, last.entry_id]
     goOn()
   }
   if (checkpoint !== undefined && head.position < checkpoint.position) {
     report('cut', head.position + 1, null)
   }
-  for (const { id } of (await ask(addedRows, [])) as { id: string }[]) report('added', null, id)
+  for (const { id } of (await ask(addedRows, [String(first.position)])) as { id: string }[])
+    report('added', null, id)
   const [rest] = (await ask(unsealedRows, [])) as { n: number }[]
   return { ok: problems.length === 0, verified, head, unsealed: rest?.n ?? 0, problems }
 }

@@ -392,7 +392,7 @@ export type TenantEntriesTable = {
 export type TenantOutboxTable = {
   id: Generated<string>
   tenant_id: string
-  kind: 'audit' | 'member' | 'roll'
+  kind: 'audit' | 'member' | 'roll' | 'left'
   ref: string
   created_at: Generated<Date>
 }

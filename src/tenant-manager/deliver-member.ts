@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type pg from 'pg'
 import type { MasterDb } from '../master/master.ts'
 
@@ -11,7 +12,8 @@ const membersOf = (db: MasterDb, tenantId: string, personIds: readonly string[])
     .select(['people.id', 'people.kind', 'people.email', 'people.first_name', 'people.last_name'])
     .select(['people.disabled_at', 'memberships.status'])
     .where('memberships.tenant_id', '=', tenantId)
-    .where('memberships.person_id', 'in', personIds)
+    // One value, however many they are: a statement takes 65,535.
+    .where(sql<boolean>`memberships.person_id = any(${personIds}::uuid[])`)
 
 type Member = Awaited<ReturnType<ReturnType<typeof membersOf>['execute']>>[number]
 
@@ -39,6 +41,30 @@ export const readRoll = async (db: MasterDb, client: pg.Client, tenantId: string
   return [...new Set([...here, ...there.rows].map((row) => row.person_id))]
 }
 
+/** What the directory says of a member. */
+const factsOf = ({ kind, status, email, first_name, last_name, disabled_at }: Member) => ({
+  kind: kind === 'person' ? 'member' : 'system',
+  status: disabled_at === null ? status : 'inactive',
+  email: kind === 'person' ? email : null,
+  first_name,
+  last_name,
+})
+
+/** Those whose row in the directory is not what it ought to be: of a whole roll few, if any. */
+export const outdated = async (
+  client: pg.Client,
+  states: readonly MemberState[],
+): Promise<readonly MemberState[]> => {
+  if (states.length === 0) return states
+  const { rows } = await client.query<{ person_id: string }>(
+    'select person_id, kind, status, email, first_name, last_name from users where person_id is not null',
+  )
+  const here = new Map(rows.map(({ person_id, ...facts }) => [person_id, JSON.stringify(facts)]))
+  return states.filter(
+    ({ personId, member }) => member === undefined || here.get(personId) !== JSON.stringify(factsOf(member)),
+  )
+}
+
 /** Whoever is no member any more stays, because rows name them, but has no role in a workspace left. */
 const markRemoved = async (client: pg.Client, personId: string): Promise<void> => {
   await client.query(
@@ -50,6 +76,15 @@ const markRemoved = async (client: pg.Client, personId: string): Promise<void> =
     `delete from workspace_members using users
       where users.id = user_id and users.person_id = $1 and users.status = 'removed'`,
     [personId],
+  )
+}
+
+/** Roles in workspaces that somebody had when they left, though they have come back since; later ones stay. */
+export const deliverLeaving = async (client: pg.Client, personId: string, at: Date): Promise<void> => {
+  await client.query(
+    `delete from workspace_members using users
+      where users.id = user_id and users.person_id = $1 and workspace_members.updated_at <= $2`,
+    [personId, at],
   )
 }
 
@@ -82,14 +117,12 @@ const giveAway = (client: pg.Client, email: string): Promise<unknown> =>
  */
 export const deliverMember = async (client: pg.Client, { personId, member }: MemberState): Promise<void> => {
   if (member === undefined) return markRemoved(client, personId)
-  const isPerson = member.kind === 'person'
-  const email = isPerson ? member.email : null
+  const { kind, status, email, first_name, last_name } = factsOf(member)
   if (email !== null) {
     await freeAddress(client, personId, email)
     await link(client, personId, email)
     await giveAway(client, email)
   }
-  const status = member.disabled_at === null ? member.status : 'inactive'
   await client.query(
     `insert into users (id, person_id, kind, status, email, first_name, last_name)
      values ($1, $1, $2, $3, $4, $5, $6)
@@ -98,6 +131,6 @@ export const deliverMember = async (client: pg.Client, { personId, member }: Mem
          = (excluded.kind, excluded.status, excluded.email, excluded.first_name, excluded.last_name, clock_timestamp())
        where (users.kind, users.status, users.email, users.first_name, users.last_name) is distinct from
          (excluded.kind, excluded.status, excluded.email, excluded.first_name, excluded.last_name)`,
-    [personId, isPerson ? 'member' : 'system', status, email, member.first_name, member.last_name],
+    [personId, kind, status, email, first_name, last_name],
   )
 }

@@ -5,7 +5,7 @@ import type { MasterDb } from '../master/master.ts'
 import { getCluster } from './cluster.ts'
 import type { Context } from './context.ts'
 import { deliverEntries } from './deliver-entry.ts'
-import { deliverMember, readMembers, readRoll } from './deliver-member.ts'
+import { deliverLeaving, deliverMember, outdated, readMembers, readRoll } from './deliver-member.ts'
 import { inTransaction, quoteName } from './provisioner.ts'
 
 /** Rows told in one transaction: a few tenths of a second. */
@@ -50,7 +50,7 @@ const tell = (db: MasterDb, client: pg.Client, tenantId: string, owner: string):
     await client.query('select pg_advisory_xact_lock($1)', [tellerLock])
     const rows = await db
       .selectFrom('tenant_outbox')
-      .select(['id', 'kind', 'ref'])
+      .select(['id', 'kind', 'ref', 'created_at'])
       .where('tenant_id', '=', tenantId)
       .orderBy('id')
       .limit(batch)
@@ -69,8 +69,14 @@ const tell = (db: MasterDb, client: pg.Client, tenantId: string, owner: string):
       entryIds.flatMap((id) => byId.get(id) ?? []),
     )
     const onRoll = rows.some(({ kind }) => kind === 'roll') ? await readRoll(db, client, tenantId) : []
-    const people = [...new Set([...refs('member'), ...onRoll])]
-    for (const state of await readMembers(db, tenantId, people)) await deliverMember(client, state)
+    for (const { kind, ref, created_at } of rows) {
+      if (kind === 'left') await deliverLeaving(client, ref, created_at)
+    }
+    const states = [
+      ...(await readMembers(db, tenantId, refs('member'))),
+      ...(await outdated(client, await readMembers(db, tenantId, onRoll))),
+    ]
+    for (const state of states) await deliverMember(client, state)
     return rows.map(({ id }) => id)
   })
 

@@ -18,14 +18,18 @@ export const byText = <Row>(column: string, of: (row: Row) => string | null): So
   isValue: () => true,
 })
 
-const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+/** As a row shows it: a day that its month has not comes back as another one. The years 0 and 10000 are none for Postgres. */
+const isTime = (value: string): boolean => {
+  const time = new Date(value)
+  return value.length === 24 && time.getTime() >= 0 && time.toISOString() === value
+}
 
 /** Sorts by a time in milliseconds, as `timestamptz(3)` keeps it. */
 export const byTime = <Row>(column: string, of: (row: Row) => Date): SortKey<Row> => ({
   by: sql.ref(column),
   at: (value) => sql`${value}::timestamptz`,
   of: (row) => of(row).toISOString(),
-  isValue: (value) => time.test(value) && !Number.isNaN(Date.parse(value)),
+  isValue: isTime,
 })
 
 /** What a request asks of a sorted list. */

@@ -48,6 +48,25 @@ const newEmptyTenant = async () => {
   return tenant
 }
 
+t.test('killed between the signature and the removal, what was to go is still proved', async (t) => {
+  const { id } = await newTenant()
+  const client = await inside(id)
+  await write(id, 5, 100)
+  await manager.sealAudit(id)
+  const { rows } = await client.query(
+    "select encode(hash, 'hex') as hash from audit_seals where position = 3",
+  )
+  await db
+    .updateTable('audit_checkpoints')
+    .set({ pruned_position: '3', pruned_hash: rows[0].hash, pruned: 'signed' })
+    .where('tenant_id', '=', id)
+    .execute()
+  t.match(await manager.verifyAudit(id), { ok: true, verified: await count(id) })
+  await client.query(`alter table audit_log disable trigger all;
+    update audit_log set action = 'x' where id = (select entry_id from audit_seals where position = 2)`)
+  t.match(await manager.verifyAudit(id), { problems: [{ kind: 'altered', position: 2 }] })
+})
+
 t.test(
   'what is older than it is to be goes once it is sealed, and the rest is proved as before',
   async (t) => {

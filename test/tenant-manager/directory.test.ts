@@ -1,5 +1,6 @@
 import t from 'tap'
 import { newId } from '../../src/kernel/ids.ts'
+import { readMembers } from '../../src/tenant-manager/deliver-member.ts'
 import { startTestPostgres } from '../helpers/postgres.ts'
 import { databaseOf, startLandlord } from '../helpers/tenant-manager.ts'
 
@@ -75,6 +76,34 @@ t.test('a member is in the directory, changes there, and stays as somebody who w
   await join(id, ann.id)
   await tell()
   t.match(await users(), [{}, { id: ann.id, status: 'active' }], 'the same person when they come back')
+})
+
+t.test('who was removed and is back before it is told has none of the roles they had', async (t) => {
+  const { id, tell, inside } = await newTenant()
+  const ann = await addPerson()
+  await join(id, ann.id)
+  await tell()
+  const [before, after] = [newId(), newId()]
+  for (const place of [before, after]) {
+    await inside.query(`insert into workspaces (id, slug, name) values ($1, $2, 'A')`, [place, place])
+  }
+  const give = (place: string) =>
+    inside.query(`insert into workspace_members values ($1, $2, 'admin')`, [place, ann.id])
+  await give(before)
+  await leave(id, ann.id)
+  await join(id, ann.id)
+  await give(after)
+  await tell()
+  const { rows } = await inside.query('select workspace_id from workspace_members')
+  t.strictSame(rows, [{ workspace_id: after }], 'what they were given since stays')
+})
+
+t.test('a roll of more people than a statement takes values is read', async (t) => {
+  const { id } = await newTenant()
+  const people = [landlord.personId, ...Array.from({ length: 70_000 }, () => newId())]
+  const states = await readMembers(db, id, people)
+  t.equal(states.length, 70_001)
+  t.equal(states.filter(({ member }) => member !== undefined).length, 1)
 })
 
 t.test('telling again what is known changes nothing', async (t) => {

@@ -166,6 +166,7 @@ t.test(
     const [one, other] = [await newTenant(), await newTenant()]
     const personId = await addPerson()
     const member = [{ kind: 'member', ref: personId }]
+    const left = [{ kind: 'left', ref: personId }, ...member]
     const role_id = await roleId()
     const changes = async (work: () => Promise<unknown>) => {
       await work()
@@ -212,12 +213,12 @@ t.test(
           .where('person_id', '=', personId)
           .execute(),
       ),
-      [member, []],
+      [left, []],
     )
     t.strictSame(await readMembers(db, one.id, [personId]), [{ personId, member: undefined }])
     t.strictSame(await changes(() => db.deleteFrom('people').where('id', '=', personId).execute()), [
       [],
-      member,
+      left,
     ])
   },
 )

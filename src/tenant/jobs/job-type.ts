@@ -1,6 +1,7 @@
 import type { Transaction } from 'kysely'
 import type { Static, TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
+import type { Permission } from '../../access/catalogue.ts'
 import type { FieldError } from '../../kernel/errors.ts'
 import type { TenantTables } from '../tables.ts'
 
@@ -30,6 +31,8 @@ type Named<Payload extends TSchema> = Readonly<{
   name: string
   /** One sentence for the API's reference. */
   summary: string
+  /** What whoever puts it in must hold beside `job:run`: what they would need to do the same by themselves. */
+  permission?: Permission
   /** What a payload must be. Checked when a job is put in and again when it runs. */
   payload: Payload
 }>
@@ -65,6 +68,7 @@ export type DoStep = (trx: Trx, state: unknown, context: JobContext) => Promise<
 export type KnownJobType = Readonly<{
   name: string
   summary: string
+  permission: Permission | undefined
   /** What is wrong with this payload; nothing when it may run. */
   check(payload: unknown): FieldError[]
   steps(payload: unknown): DoStep
@@ -83,6 +87,7 @@ export const defineJobType = <Payload extends TSchema, State>(
   return {
     name: type.name,
     summary: type.summary,
+    permission: type.permission,
     check: (payload) =>
       validator.Check(payload)
         ? []

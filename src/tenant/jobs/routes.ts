@@ -9,7 +9,7 @@ import { writeAudit } from '../audit-log.ts'
 import { assertPlanLimit } from '../plan-limits.ts'
 import { tenantOf } from '../tenant-scope.ts'
 import { askingUser } from '../users/asking-user.ts'
-import { checkPayload } from './check-payload.ts'
+import { checkJob, mustMayRun } from './check-job.ts'
 import type { JobTypes } from './job-type.ts'
 import { cancelJob, findJob, insertJob, type JobRow, listJobs, retryJob } from './queries.ts'
 import { EnqueueJobBody, JobSummary, JobsQuery, JobView, toJobSummary, toJobView } from './schemas.ts'
@@ -81,7 +81,7 @@ const enqueueRoute = (app: App, { jobTypes, wakeUps }: JobDeps): void => {
     async (request, reply) => {
       const scope = tenantOf(request)
       const { type, payload = {}, idempotencyKey, runAt, ...rest } = request.body
-      checkPayload(jobTypes, type, payload)
+      checkJob(jobTypes, scope, type, payload)
       const { job, inserted } = await transactionWithJobs(wakeUps, scope, async (trx) => {
         const put = await insertJob(trx, {
           type,
@@ -137,7 +137,7 @@ const cancelRoute = (app: App): void => {
   )
 }
 
-const retryRoute = (app: App, { wakeUps }: JobDeps): void => {
+const retryRoute = (app: App, { jobTypes, wakeUps }: JobDeps): void => {
   app.post(
     '/api/jobs/:id/retry',
     {
@@ -161,6 +161,7 @@ const retryRoute = (app: App, { wakeUps }: JobDeps): void => {
           if (known.status !== 'succeeded') return known
           throw new AppError('conflict', 'The job has succeeded; put in a new one to do it again.')
         }
+        mustMayRun(jobTypes, scope, queued.type)
         await writeAudit(trx, scope, 'job.retried', { type: 'job', id })
         return queued
       })

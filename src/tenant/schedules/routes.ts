@@ -6,7 +6,7 @@ import { answers, IdParams, NoContent } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
 import { tenantKeys } from '../idempotency-keys.ts'
-import { checkPayload } from '../jobs/check-payload.ts'
+import { checkJob } from '../jobs/check-job.ts'
 import type { JobDeps } from '../jobs/routes.ts'
 import { limitTransaction, transactionWithJobs } from '../jobs/wake-ups.ts'
 import { tenantOf } from '../tenant-scope.ts'
@@ -33,9 +33,15 @@ const found = <T>(schedule: T | undefined): T => {
   return schedule
 }
 
-/** The schedule with its next time. Throws `validation_failed` for what could never run. */
-const planned = ({ jobTypes }: JobDeps, values: Omit<ScheduleValues, 'next_at'>): ScheduleValues => {
-  checkPayload(jobTypes, values.type, values.payload)
+type Asking = Parameters<typeof checkJob>[1]
+
+/** The schedule with its next time. Throws `validation_failed` for what could never run, `forbidden` for what they may not. */
+const planned = (
+  { jobTypes }: JobDeps,
+  asking: Asking,
+  values: Omit<ScheduleValues, 'next_at'>,
+): ScheduleValues => {
+  checkJob(jobTypes, asking, values.type, values.payload)
   const now = new Date()
   const time = { cron: values.cron, timeZone: values.time_zone }
   const errors = cronErrors(time, now)
@@ -94,7 +100,7 @@ const createRoute = (app: App, deps: JobDeps): void => {
     async (request, reply) => {
       const scope = tenantOf(request)
       const { name, type, payload = {}, cron, timeZone = 'UTC', enabled = true } = request.body
-      const values = planned(deps, { name, type, payload, cron, time_zone: timeZone, enabled })
+      const values = planned(deps, scope, { name, type, payload, cron, time_zone: timeZone, enabled })
       await deps.wakeUps.promise(scope.tenantId)
       const created = await createOnce(tenantKeys(scope.db), keyedRequest(request, scope.tenantId), {
         create: async (trx) => {
@@ -120,7 +126,8 @@ const changeRoute = (app: App, deps: JobDeps): void => {
       schema: {
         tags,
         summary: 'Change a schedule',
-        description: 'Its next time is counted from now. Jobs that it has put in stay as they are.',
+        description:
+          'When its times change, the next one is counted from now. Jobs that it has put in stay as they are.',
         params: IdParams,
         body: PatchScheduleBody,
         response: answers({ 200: ScheduleView }),
@@ -131,9 +138,13 @@ const changeRoute = (app: App, deps: JobDeps): void => {
       const { id } = request.params
       const { timeZone, ...change } = request.body
       const schedule = await transactionWithJobs(deps.wakeUps, scope, async (trx) => {
-        const { name, type, payload, cron, time_zone, enabled } = found(await lockSchedule(trx, id))
+        const { next_at, ...before } = found(await lockSchedule(trx, id))
+        const { name, type, payload, cron, time_zone, enabled } = before
         const now = { name, type, payload, cron, time_zone: timeZone ?? time_zone, enabled }
-        const row = await updateSchedule(trx, id, planned(deps, { ...now, ...change }))
+        const after = planned(deps, scope, { ...now, ...change })
+        // A time that has come and that nobody has looked at yet is not lost by another name.
+        const same = (['cron', 'time_zone', 'enabled'] as const).every((key) => after[key] === before[key])
+        const row = await updateSchedule(trx, id, same ? { ...after, next_at } : after)
         await writeAudit(trx, scope, 'schedule.updated', { type: 'schedule', id })
         return row
       })

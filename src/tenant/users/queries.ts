@@ -90,9 +90,9 @@ const byEitherId = (db: Kysely<TenantTables>, id: string) =>
 export const findUser = (db: Kysely<TenantTables>, id: string): Promise<UserRow | undefined> =>
   byEitherId(db, id).executeTakeFirst()
 
-/** The id in the directory of somebody, by either id. They stay there until the transaction ends. */
-export const findUserId = async (trx: Trx, id: string): Promise<string | undefined> =>
-  (await byEitherId(trx, id).forKeyShare().executeTakeFirst())?.id
+/** Somebody in the directory, by either id. They stay there as they are until the transaction ends. */
+export const holdUser = (trx: Trx, id: string): Promise<UserRow | undefined> =>
+  byEitherId(trx, id).forShare().executeTakeFirst()
 
 /** Nobody changes them before the transaction ends. */
 export const lockUser = (trx: Trx, id: string): Promise<UserRow | undefined> =>
@@ -132,5 +132,9 @@ export const updateUser = (
 
 /** Takes somebody out of the directory; what they have made names nobody then. */
 export const deleteUser = async (trx: Trx, id: string): Promise<void> => {
+  // The other tables have a foreign key that does it.
+  for (const table of ['jobs', 'job_schedules'] as const) {
+    await trx.updateTable(table).set({ created_by: null }).where('created_by', '=', id).execute()
+  }
   await trx.deleteFrom('users').where('id', '=', id).execute()
 }

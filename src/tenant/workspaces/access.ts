@@ -45,15 +45,18 @@ export const accessInWorkspaces = async (
 ): Promise<WorkspaceAccess> => {
   const { permissions } = grant
   const roles = new Map<string, WorkspaceRole>()
+  const holds = (wanted: Permission) => (role: WorkspaceRole | undefined) =>
+    mayInWorkspace(permissions, role, wanted)
   /** No role in a workspace would take it away. */
-  const everywhere = (wanted: Permission): boolean =>
-    everyRole.every((role) => mayInWorkspace(permissions, role, wanted))
+  const everywhere = (wanted: Permission): boolean => everyRole.every(holds(wanted))
   const isSettled = everywhere(permission)
   if (!isSettled) {
     for (const { workspace_id, role } of await rolesOf(db, personId)) roles.set(workspace_id, role)
   }
   const may = (wanted: Permission, place: Place): boolean => {
     if (everywhere(wanted)) return true
+    // Nor would one give it.
+    if (!everyRole.some(holds(wanted))) return false
     if (isSettled) throw new Error(`the roles in workspaces were not read for ${wanted}`)
     return mayInWorkspace(permissions, place === null ? undefined : roles.get(place), wanted)
   }

@@ -6,7 +6,7 @@ import { answers, Body, Id, IdParams, NoContent, Nullable, Time } from '../../ht
 import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
 import { tenantOf } from '../tenant-scope.ts'
-import { findUserId } from '../users/queries.ts'
+import { holdUser } from '../users/queries.ts'
 import { accessInWorkspaces, readWorkspaces, type WorkspaceAccess } from './access.ts'
 import {
   findWorkspaceMember,
@@ -116,13 +116,17 @@ const writeRoutes = (app: App): void => {
       const member = await scope.db.transaction().execute(async (trx) => {
         const { id } = present(access, update, await lockWorkspace(trx, request.params.id))
         mustHold(access, role, id)
-        const userId = await findUserId(trx, request.params.userId)
-        if (userId === undefined) {
+        const user = await holdUser(trx, request.params.userId)
+        if (user === undefined) {
           throw new AppError(
             'not_found',
             'Nobody with this id is in the directory of this tenant; see /api/users.',
           )
         }
+        if (user.status === 'removed') {
+          throw new AppError('conflict', 'They are no longer a member of this tenant: invite them first.')
+        }
+        const userId = user.id
         const before = await findWorkspaceMember(trx, id, userId)
         await setRole(trx, id, userId, role)
         await writeAudit(
@@ -160,7 +164,7 @@ const writeRoutes = (app: App): void => {
       const access = await accessInWorkspaces(scope, update)
       await scope.db.transaction().execute(async (trx) => {
         const { id } = present(access, update, await lockWorkspace(trx, request.params.id))
-        const userId = await findUserId(trx, request.params.userId)
+        const userId = (await holdUser(trx, request.params.userId))?.id
         const role = userId && (await removeRole(trx, id, userId))
         if (!userId || !role) {
           throw new AppError('not_found', 'Nobody with this id has a role in this workspace.')

@@ -80,6 +80,13 @@ t.test('entries get a place and a hash that hangs on all before; what is newer i
   t.match(list.body.data, [{ position: 10, hash: /^[0-9a-f]{64}$/ }])
 })
 
+/** An entry that was never true, with a seal. */
+const forged = (seq: string, position: string): string => `
+  with entry as (
+    insert into audit_log (id, seq, actor_kind, action, entity_type) overriding system value
+    values ('00000000-0000-7000-8000-000000000000', ${seq}, 'system', 'x', 'test') returning id)
+  insert into audit_seals select ${position}, id, sha256('') from entry`
+
 const tampered: Record<string, { sql: string; found: string[] }> = {
   'an action is changed': {
     sql: "update audit_log set action = 'x' where action = 'test.4'",
@@ -107,6 +114,22 @@ const tampered: Record<string, { sql: string; found: string[] }> = {
           values (gen_random_uuid(), -1, 'system', 'x', 'test')`,
     found: ['added'],
   },
+  'an entry is put before the first, with a seal': {
+    sql: forged('-1', '0'),
+    found: ['added'],
+  },
+  'an entry is put in with a seal that has no place': {
+    sql: `alter table audit_seals drop constraint audit_seals_pkey, alter position drop not null; ${forged('-1', 'null')}`,
+    found: ['added'],
+  },
+  'an entry is put in that has no number': {
+    sql: `alter table audit_log alter seq drop identity, alter seq drop not null;
+          insert into audit_log (id, actor_kind, action, entity_type) values (gen_random_uuid(), 'system', 'x', 'test');
+          create sequence numbers start 1000; grant usage on sequence numbers to public;
+          alter table audit_log alter seq set default nextval('numbers')`,
+    found: ['added'],
+  },
+  'the state of the chain is gone': { sql: 'delete from audit_chain', found: ['missing'] },
   'two entries change places': {
     sql: `update audit_seals set position = -4 where position = 4; update audit_seals set position = 4 where position = 5;
           update audit_seals set position = 5 where position = -4`,
@@ -136,7 +159,7 @@ for (const [what, { sql, found }] of Object.entries(tampered)) {
     await asOwner(tenant, sql)
     t.strictSame(await kinds(tenant), found)
     // An entry that was put between has no place, and so proves nothing.
-    if (found[0] !== 'added') {
+    if (!found.some((problem) => problem === 'added' || problem === 'missing')) {
       await t.rejects(
         verifyAuditLog(await exported(tenant), checkpoint, await keys()),
         'by the customer alone too',
@@ -144,6 +167,32 @@ for (const [what, { sql, found }] of Object.entries(tampered)) {
     }
   })
 }
+
+t.test(
+  'found: entries that share a place or an id with the last of a piece that is read at once',
+  async (t) => {
+    const [places, ids] = [await sealedTenant(260), await sealedTenant(260)]
+    for (const id of ['00000000-0000-7000-8000-000000000000', 'ffffffff-ffff-7fff-bfff-ffffffffffff']) {
+      await asOwner(
+        places,
+        `alter table audit_seals drop constraint if exists audit_seals_pkey;
+       ${forged('default', '250').replace('00000000-0000-7000-8000-000000000000', id)}`,
+      )
+      t.ok((await kinds(places)).includes('missing 251'), id)
+      await asOwner(
+        places,
+        `delete from audit_log where id = '${id}'; delete from audit_seals where entry_id = '${id}'`,
+      )
+    }
+    await asOwner(
+      ids,
+      `alter table audit_log drop constraint audit_log_pkey;
+     insert into audit_log (id, actor_kind, action, entity_type)
+     select entry_id, 'system', 'x', 'test' from audit_seals where position = 250`,
+    )
+    t.ok((await kinds(ids)).includes('missing 251'))
+  },
+)
 
 /** Computes the chain anew over what is there now, as a forger would. */
 const rechain = async (t: Test, tenant: Member): Promise<void> => {
@@ -371,6 +420,8 @@ t.test(
       { sealed: 12, checkpoint: 10 },
       'an old checkpoint',
     )
+    const twice = lines.map((line) => line.replace('{', '{"action":"another",'))
+    await t.rejects(verifyAuditLog(twice, checkpoint, await keys()), { message: /no export/ })
     const wrong = { ...checkpoint, checkpoint: (await checkpointOf(other)).checkpoint }
     await t.rejects(verifyAuditLog(lines, wrong, await keys()), { message: /another tenant/ })
     await t.rejects(verifyAuditLog(lines, checkpoint, { keys: [] }), { message: /of these keys/ })

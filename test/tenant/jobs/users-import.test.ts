@@ -69,7 +69,7 @@ t.test('whoever began it may be gone by then, and of many refused rows the first
   await service.jobRunner.look(admin.tenantId)
   const { body } = await get(admin, job.id)
   t.match(body, { status: 'succeeded', result: { added: 1, refused: 1_100 } })
-  t.equal((body.result as { rows: unknown[] }).rows.length, 1_000)
+  t.equal((body.result as unknown as { rows: unknown[] }).rows.length, 1_000)
   t.match(await addedPeople(admin), [{ email: 'ann@example.com', created_by: null }])
 })
 
@@ -84,6 +84,51 @@ t.test('what is no CSV fails at once, and says where; a payload that is none is 
   t.match((await call('POST', '/api/jobs', { token: admin.token, body: bad })).body, {
     ...{ code: 'validation_failed', errors: [{ path: '/payload/csv' }] },
   })
+})
+
+t.test('a file that would keep a worker from all others is refused', async (t) => {
+  const admin = await freehold.newTenant()
+  const files = {
+    rows: `email\n${'a\n'.repeat(100_001)}`,
+    columns: `email${','.repeat(9_996)}`,
+  }
+  const jobs = { rows: await start(admin, files.rows), columns: await start(admin, files.columns) }
+  await service.jobRunner.look(admin.tenantId)
+  const outcome = async (job: Answer) => (await get(admin, job.body.id)).body
+  t.match(await outcome(jobs.rows), { status: 'failed', attempts: 1, error: /more than 100000 rows/ })
+  t.match(await outcome(jobs.columns), { status: 'failed', attempts: 1, error: /^Line 1 has more/ })
+})
+
+t.test('only who may add people may have them imported', async (t) => {
+  const admin = await freehold.newTenant()
+  const make = async (path: string, body: object) => {
+    const answer = await call('POST', path, { token: admin.token, body })
+    if (answer.status !== 201) throw new Error(answer.text)
+    return String(answer.body.id)
+  }
+  const policies = [await make('/api/policies', { name: 'P', permissions: ['tenant-api:job:*'] })]
+  await make('/api/roles', { name: 'Runner', policies })
+  const runner = await freehold.join(admin, 'Basic')
+  await call('PATCH', `/api/members/${runner.personId}`, { token: admin.token, body: { role: 'Runner' } })
+  const as = (method: string, url: string, body?: object) => call(method, url, { token: runner.token, body })
+  const refused = { code: 'forbidden', detail: /tenant-api:user:create/ }
+
+  t.match((await start(runner, 'email\nada@example.com')).body, refused)
+  const payload = { csv: 'email\nada@example.com' }
+  const schedule = { name: 'Import', type: 'users.import', cron: '0 6 * * *', payload }
+  t.match((await as('POST', '/api/schedules', schedule)).body, refused, 'nor by the clock')
+  const noops = await as('POST', '/api/schedules', { ...schedule, type: 'noop' })
+  t.equal(noops.status, 201)
+  const url = `/api/schedules/${String(noops.body.id)}`
+  t.match(
+    (await as('PATCH', url, { type: 'users.import' })).body,
+    refused,
+    'nor by a schedule that was another',
+  )
+  const { body: job } = await start(admin, payload.csv)
+  await call('POST', `/api/jobs/${job.id}/cancel`, { token: admin.token })
+  t.match((await as('POST', `/api/jobs/${String(job.id)}/retry`)).body, refused, "nor somebody else's again")
+  t.match((await get(admin, job.id)).body, { status: 'cancelled' })
 })
 
 t.test('an import that breaks off goes on where it was, and nobody is there twice or left out', async (t) => {

@@ -220,6 +220,16 @@ t.test('one that is switched off puts in nothing, and takes up again from now', 
   t.strictSame(await jobsOf(admin), [])
 })
 
+t.test('another name or payload loses no time that has come', async (t) => {
+  const admin = await freehold.newTenant()
+  const id = await make(admin)
+  await asSuperuser(admin.tenantId, "update job_schedules set next_at = '2026-01-05T06:00:00Z'")
+  const body = { name: 'Renamed', payload: { a: 2 } }
+  t.equal((await call('PATCH', `/api/schedules/${id}`, { token: admin.token, body })).status, 200)
+  await service.jobRunner.look(admin.tenantId)
+  t.match(await jobsOf(admin), [{ status: 'succeeded', schedule_id: id }])
+})
+
 t.test('jobs of a deleted schedule stay, and changes are in the audit log', async (t) => {
   const admin = await freehold.newTenant()
   const id = await make(admin)

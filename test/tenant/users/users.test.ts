@@ -182,13 +182,26 @@ t.test('what somebody made stays when they are taken out of the directory', asyn
   const writer = await freehold.join(admin, 'Writer')
   const made = await call('POST', '/api/projects', { token: writer.token, body: { name: 'Bridge' } })
   t.equal(made.body.createdBy, writer.personId)
+  const asWriter = (url: string, body: object) => call('POST', url, { token: writer.token, body })
+  const job = await asWriter('/api/jobs', { type: 'noop', idempotencyKey: 'made' })
+  const schedule = await asWriter('/api/schedules', { name: 'S', type: 'noop', cron: '0 6 * * *' })
+  const work = async () => [
+    (await call('GET', `/api/jobs/${job.body.id}`, { token })).body.createdBy as unknown,
+    (await call('GET', `/api/schedules/${schedule.body.id}`, { token })).body.createdBy as unknown,
+  ]
   await call('DELETE', `/api/members/${writer.personId}`, { token })
   await tell(admin)
   const read = async () =>
     (await call('GET', `/api/projects/${made.body.id}`, { token })).body.createdBy as unknown
   t.equal(await read(), writer.personId, 'rows still name who is no longer a member')
+  t.strictSame(await work(), [writer.personId, writer.personId])
+  const place = await call('POST', '/api/workspaces', { token, body: { name: 'Place' } })
+  const role = { token, body: { role: 'admin' } }
+  const given = await call('PUT', `/api/workspaces/${place.body.id}/members/${writer.personId}`, role)
+  t.match(given.body, { code: 'conflict' }, 'who is no member gets no role that would wait for them')
   t.equal((await call('DELETE', `/api/users/${writer.personId}`, { token })).status, 204)
   t.equal(await read(), null)
+  t.strictSame(await work(), [null, null])
 })
 
 t.test('who was added and becomes a member is found by both ids', async (t) => {

@@ -175,6 +175,33 @@ t.test('nobody gives a role that holds more than they hold there', async (t) => 
   t.equal((await giveAs(keeper, somebody, 'admin')).status, 200)
 })
 
+t.test(
+  'who manages workspaces gives and moves what they hold, and is refused what they do not',
+  async (t) => {
+    const admin = await freehold.newTenant()
+    const [from, to] = [
+      await create(admin, '/api/workspaces', { name: 'From' }),
+      await create(admin, '/api/workspaces', { name: 'To' }),
+    ]
+    const project = await create(admin, '/api/projects', { name: 'Still', workspaceId: from })
+    const held = ['workspace:read', 'workspace:update', 'workspace:manage', 'project:read', 'project:update']
+    const permissions = held.map((one) => `tenant-api:${one}`)
+    const policies = [await create(admin, '/api/policies', { name: 'P', permissions })]
+    await create(admin, '/api/roles', { name: 'Manager', policies })
+    const manager = await freehold.join(admin, 'Basic')
+    const [asAdmin, asManager] = [{ token: admin.token }, { token: manager.token }]
+    const body = { role: 'Manager' }
+    t.equal((await call('PATCH', `/api/members/${manager.personId}`, { ...asAdmin, body })).status, 200)
+    await enrol(manager)
+    const put = (role: string) =>
+      call('PUT', `/api/workspaces/${from}/members/${manager.personId}`, { ...asManager, body: { role } })
+    t.match((await put('editor')).body, { code: 'forbidden' }, 'it holds project:create')
+    t.equal((await put('viewer')).status, 200)
+    const move = { ...asManager, body: { workspaceId: to } }
+    t.match((await call('PATCH', `/api/projects/${project}`, move)).body, { code: 'forbidden' })
+  },
+)
+
 t.test('members of a workspace are listed, changed and removed', async (t) => {
   const admin = await freehold.newTenant()
   const { token } = admin

@@ -9,6 +9,9 @@ import { defineJobType, JobError } from '../job-type.ts'
 
 /** Rows written by one transaction, and lost with it when a worker is killed. */
 const rowsAtOnce = 500
+/** Reading takes a worker's whole attention, and it has other tenants: more rows, or longer lines, are no list of people. */
+const mostRows = 100_000
+const longestLine = 10_000
 /** More than these are counted, not listed. */
 const mostListed = 1_000
 
@@ -40,13 +43,14 @@ const columnNames: Record<string, keyof Columns> = {
 const columnOf = (title: string): keyof Columns | false =>
   columnNames[title.trim().toLowerCase().replaceAll(/[ _]/g, '')] ?? false
 
-const readRows = (csv: string): Row[] => {
+const parseRows = (csv: string): Row[] => {
   const options = {
     bom: true,
     trim: true,
     info: true,
     skip_empty_lines: true,
     relax_column_count: true,
+    to: mostRows + 1,
   } as const
   try {
     const columns = (titles: string[]): (keyof Columns | false)[] => titles.map(columnOf)
@@ -57,6 +61,16 @@ const readRows = (csv: string): Row[] => {
     const where = lines === undefined ? '' : ` near line ${lines}`
     throw new JobError(`This is no CSV that can be read${where}.`, { final: true, cause })
   }
+}
+
+const readRows = (csv: string): Row[] => {
+  const long = csv.split(/\r\n?|\n/).findIndex((line) => line.length > longestLine)
+  if (long !== -1) {
+    throw new JobError(`Line ${long + 1} has more than ${longestLine} characters.`, { final: true })
+  }
+  const rows = parseRows(csv)
+  if (rows.length <= mostRows) return rows
+  throw new JobError(`These are more than ${mostRows} rows: import them in several jobs.`, { final: true })
 }
 
 const isEmail = Compile(Email())
@@ -74,6 +88,7 @@ const whyRefused = ({ email = '', firstName = '', lastName = '' }: Columns): str
 export const usersImport = defineJobType({
   name: 'users.import',
   summary: 'Adds people to the directory from CSV; its result tells which rows were refused, and why.',
+  permission: 'tenant-api:user:create',
   payload: Payload,
   steps: ({ csv }) => {
     const rows = readRows(csv)
