@@ -13,7 +13,7 @@ t.test('the proof of a log of large entries lets others have their turn', async 
     hash = sealOf(entry, n + 1, hash)
     return { position: String(n + 1), hash, entry_id: entry.id, entry }
   })
-  const answers: readonly unknown[][] = [rows, [], [{ n: 0 }]]
+  const answers: readonly unknown[][] = [[{ position: '0', hash: null }], rows, [], [{ n: 0 }]]
   let asked = 0
   const ask: Ask = async () => answers[asked++] ?? []
   let turns = 0
