@@ -5,7 +5,7 @@ import { join as joinPath } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { type Checkpoint, verifyAuditLog } from '../../../docs/verify-audit-log.ts'
-import { sealOf, verifyChain } from '../../../src/kernel/audit-chain.ts'
+import { type Ask, sealOf, verifyChain } from '../../../src/kernel/audit-chain.ts'
 import { entriesAtOnce, entryJson } from '../../../src/kernel/audit-entries.ts'
 import { streamEntries } from '../../../src/tenant/audit/queries.ts'
 import { type Member, startFreehold } from '../../helpers/freehold.ts'
@@ -247,24 +247,31 @@ t.test('found: the state of the chain is gone, and nothing is sealed without it'
 t.test(
   'a chain is compared with what was signed of it also where it begins, and told of in measure',
   async (t) => {
-    const nothing = async () => []
+    /** A log that begins at this position, and the seals behind a place. */
+    const logOf =
+      (position: number, sealsAfter: (after: unknown) => unknown[]): Ask =>
+      async (text, [after]) => {
+        if (text.includes('from audit_chain')) return [{ position: `${position}`, hash: null }]
+        return text.includes('from (select * from audit_seals') ? sealsAfter(after) : []
+      }
     const [start, checkpoint] = [
       { position: 5, hash: 'a' },
       { position: 5, hash: 'b' },
     ]
-    t.match(await verifyChain(nothing, { start, checkpoint }), {
-      ok: false,
-      problems: [{ kind: 'rewritten' }],
-    })
-    const emptied = async (_text: string, [after]: readonly unknown[]) =>
-      after === '0'
-        ? Array.from({ length: entriesAtOnce }, (_, n) => ({
-            position: `${n + 1}`,
-            hash: '',
-            entry_id: '',
-            entry: null,
-          }))
-        : []
+    t.match(
+      await verifyChain(
+        logOf(5, () => []),
+        { start, checkpoint },
+      ),
+      {
+        ok: false,
+        problems: [{ kind: 'rewritten' }],
+      },
+    )
+    const seals = Array.from({ length: entriesAtOnce }, (_, n) => ({
+      ...{ position: `${n + 1}`, hash: '', entry_id: '', entry: null },
+    }))
+    const emptied = logOf(0, (after) => (after === '0' ? seals : []))
     const from = { start: { position: 0, hash: null }, checkpoint: undefined }
     t.equal((await verifyChain(emptied, from)).problems.length, 100)
     const stop = (): never => {
