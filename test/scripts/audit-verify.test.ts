@@ -30,9 +30,13 @@ t.test('every log is verified, or one; a changed one is named, and the command f
   await client.query(`
     insert into audit_log (id, actor_kind, action, entity_type) values (gen_random_uuid(), 'system', 'x', 'test');
     update audit_chain set sealed_seq = 9`)
-  await client.end()
   const changed = await freehold('audit', 'verify')
   t.match(changed, { code: 1, stdout: /^acme +CHANGED +0 +1 +added .*\nbravo +whole/m })
+  await client.query('alter table audit_seals rename to hidden')
+  const unreadable = await freehold('audit', 'verify')
+  t.match(unreadable, { code: 1, stdout: /^acme +UNREADABLE +0 +0 +relation .*\nbravo +whole/m })
+  await client.query('alter table hidden rename to audit_seals')
+  await client.end()
   const { code, stdout } = await freehold('audit', 'verify', 'bravo', '--json')
   t.equal(code, 0)
   t.match(JSON.parse(stdout), [{ tenant: 'bravo', ok: true, problems: [] }])

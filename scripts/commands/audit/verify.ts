@@ -7,7 +7,18 @@ import { type Column, printJson, printTable } from '../../output.ts'
 import { verb } from '../../program.ts'
 import { createProgress } from '../../progress.ts'
 
-type Result = { tenant: string; tenantId: string } & ChainReport
+type Result = {
+  tenant: string
+  tenantId: string
+  /** Why it could not be read: somebody may have taken a table away. */
+  error?: string
+} & ChainReport
+
+/** A log that can't be read proves nothing, and must not hide those of other tenants. */
+const unreadable = (error: unknown): ChainReport & { error: string } => ({
+  ...{ ok: false, verified: 0, unsealed: 0, problems: [], head: { position: 0, hash: null } },
+  error: error instanceof Error ? error.message : String(error),
+})
 
 const findTenants = async (db: MasterDb, wanted: string | undefined) => {
   const rows = await db
@@ -30,14 +41,14 @@ const findTenants = async (db: MasterDb, wanted: string | undefined) => {
 
 const columns: readonly Column<Result>[] = [
   { title: 'tenant', value: ({ tenant }) => tenant },
-  { title: 'log', value: ({ ok }) => (ok ? 'whole' : 'CHANGED') },
+  { title: 'log', value: ({ ok, error }) => (ok ? 'whole' : error ? 'UNREADABLE' : 'CHANGED') },
   { title: 'verified', value: ({ verified }) => String(verified) },
   { title: 'not sealed', value: ({ unsealed }) => String(unsealed) },
   {
     title: 'first problem',
-    value: ({ problems: [first] }) =>
+    value: ({ problems: [first], error = '' }) =>
       first === undefined
-        ? ''
+        ? error
         : [first.kind, first.position, first.entryId].filter((x) => x !== null).join(' '),
   },
 ]
@@ -53,7 +64,7 @@ export const addAuditVerify = (parent: Command): void => {
         const done: Result[] = []
         for (const { id, slug } of await findTenants(master.db, wanted)) {
           progress.step(`verifying ${slug}`)
-          const report = await manager.verifyAudit(id)
+          const report = await manager.verifyAudit(id).catch(unreadable)
           if (report !== undefined) done.push({ tenant: slug, tenantId: id, ...report })
         }
         return done
