@@ -41,6 +41,15 @@ const readChain = async (client: pg.Client): Promise<Chain> => {
   return rows[0]
 }
 
+/** Throws when places are left out after this one: what is sealed onto that could never be proved. */
+const mustGoOn = async (client: pg.Client, position: number): Promise<void> => {
+  const { rows } = await client.query<{ ok: boolean }>(
+    'select coalesce(max(position) - $1, 0) = count(*) as ok from audit_seals where position > $1',
+    [position],
+  )
+  if (rows[0]?.ok !== true) throw new BrokenChainError(`the chain leaves out places after ${position}`)
+}
+
 /** Throws when the chain does not contain what was signed of it. */
 const mustContain = async (client: pg.Client, place: Place | undefined): Promise<void> => {
   if (place === undefined) return
@@ -126,7 +135,9 @@ const sealBatch = (
     await client.query(`set local role ${quoteName(owner)}`)
     await client.query('select pg_advisory_xact_lock($1)', [sealerLock])
     const chain = await readChain(client)
-    await mustContain(client, await findSigned())
+    const signed = await findSigned()
+    await mustContain(client, signed)
+    if (signed !== undefined) await mustGoOn(client, signed.position)
     const before = { position: Number(chain.position), hash: chain.hash }
     const candidates = await readCandidates(client, chain.sealed_seq)
     const head = candidates.length === 0 ? before : await insertSeals(client, candidates, before)

@@ -281,6 +281,24 @@ t.test(
   },
 )
 
+t.test('found: seals that somebody has put far behind the last; nothing is sealed onto them', async (t) => {
+  for (const place of ['12', '9223372036854775807']) {
+    const tenant = await sealedTenant()
+    await asOwner(tenant, forged('default', place))
+    await write(tenant, 1)
+    await t.rejects(manager.sealAudit(tenant.tenantId), { message: /leaves out places after 10/ })
+    t.equal((await checkpointOf(tenant)).position, 10)
+    const found = (await manager.inspect()).filter(({ kind }) => kind === 'audit_log_changed')
+    t.ok(found.some(({ subject }) => subject === tenant.slug))
+    await asOwner(
+      tenant,
+      "delete from audit_log where action = 'x'; delete from audit_seals where position > 10",
+    )
+    await manager.sealAudit(tenant.tenantId)
+    t.strictSame(await kinds(tenant), [], 'put right, it goes on')
+  }
+})
+
 t.test('what a slow transaction writes is sealed when it appears, however late', async (t) => {
   const tenant = await sealedTenant(3)
   const slow = await databaseOf(t, { db, superuser }, tenant.tenantId)
