@@ -1,6 +1,7 @@
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely'
 import { AppError } from '../../kernel/errors.ts'
 import { newId } from '../../kernel/ids.ts'
+import { unknownWorkspace } from '../projects/queries.ts'
 import type { JobsTable, TenantTables } from '../tables.ts'
 
 type Db = Kysely<TenantTables>
@@ -56,14 +57,11 @@ export type NewJob = {
   createdBy: string | null
 }
 
-/** A workspace that is not there breaks the foreign key: the caller's mistake, not ours. */
+/** What is not there breaks the foreign key. */
 const refuseUnknownWorkspace = (error: unknown): never => {
   const { code, constraint } = (error ?? {}) as { code?: unknown; constraint?: unknown }
   if (code !== '23503' || constraint !== 'jobs_workspace_id_fkey') throw error
-  throw new AppError('validation_failed', 'There is no workspace with this id.', {
-    errors: [{ path: '/workspaceId', message: 'is not a workspace of this tenant' }],
-    cause: error,
-  })
+  throw unknownWorkspace(error)
 }
 
 /**

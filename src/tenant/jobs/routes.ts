@@ -7,8 +7,10 @@ import { answers, IdParams } from '../../http/schemas.ts'
 import { AppError } from '../../kernel/errors.ts'
 import { writeAudit } from '../audit-log.ts'
 import { assertPlanLimit } from '../plan-limits.ts'
+import { unknownWorkspace } from '../projects/queries.ts'
 import { tenantOf } from '../tenant-scope.ts'
 import { askingUser } from '../users/asking-user.ts'
+import { accessInWorkspaces, readWorkspaces } from '../workspaces/access.ts'
 import { checkJob, mustMayRun } from './check-job.ts'
 import type { JobTypes } from './job-type.ts'
 import { cancelJob, findJob, insertJob, type JobRow, listJobs, retryJob } from './queries.ts'
@@ -31,6 +33,13 @@ const later = (runAt: string | undefined): Date | undefined => {
 const found = <T>(job: T | undefined): T => {
   if (job === undefined) throw new AppError('not_found', 'There is no job with this id in this tenant.')
   return job
+}
+
+/** Throws for a workspace that the caller can't see; what is in none, and who sees all, costs nothing. */
+const mustSee = async (scope: ReturnType<typeof tenantOf>, workspaceId: string | null): Promise<void> => {
+  if (workspaceId === null) return
+  const access = await accessInWorkspaces(scope, readWorkspaces)
+  access.mustMay(readWorkspaces, workspaceId, readWorkspaces, unknownWorkspace)
 }
 
 const readRoutes = (app: App): void => {
@@ -82,6 +91,7 @@ const enqueueRoute = (app: App, { jobTypes, wakeUps }: JobDeps): void => {
       const scope = tenantOf(request)
       const { type, payload = {}, idempotencyKey, runAt, ...rest } = request.body
       checkJob(jobTypes, scope, type, payload)
+      await mustSee(scope, rest.workspaceId ?? null)
       const { job, inserted } = await transactionWithJobs(wakeUps, scope, async (trx) => {
         const put = await insertJob(trx, {
           type,

@@ -110,10 +110,11 @@ export const findProject = async (db: Kysely<TenantTables>, id: string): Promise
 export const lockProject = (trx: Trx, id: string): Promise<ProjectRow | undefined> =>
   projects(trx).where('id', '=', id).forNoKeyUpdate().executeTakeFirst()
 
-/** A workspace that is not there: the caller's mistake, not ours. */
-export const unknownWorkspace = (): AppError =>
+/** A workspace that is not there, or that the caller can't see: their mistake, not ours. */
+export const unknownWorkspace = (cause?: unknown): AppError =>
   new AppError('validation_failed', 'There is no workspace with this id.', {
     errors: [{ path: '/workspaceId', message: 'is not a workspace of this tenant' }],
+    cause,
   })
 
 /**

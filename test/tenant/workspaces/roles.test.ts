@@ -127,6 +127,29 @@ t.test('lists, and filters of lists, show nothing of workspaces that are not see
   }
 })
 
+t.test('a job is put into no workspace that is not seen', async (t) => {
+  const admin = await freehold.newTenant()
+  const [mine, hidden] = [
+    await create(admin, '/api/workspaces', { name: 'Mine' }),
+    await create(admin, '/api/workspaces', { name: 'Hidden' }),
+  ]
+  const policies = [await create(admin, '/api/policies', { name: 'P', permissions: ['tenant-api:job:run'] })]
+  await create(admin, '/api/roles', { name: 'Runner', policies })
+  const runner = await freehold.join(admin, 'Basic')
+  const role = { token: admin.token, body: { role: 'Runner' } }
+  t.equal((await call('PATCH', `/api/members/${runner.personId}`, role)).status, 200)
+  await give(admin, mine, runner, 'viewer')
+  const put = (workspaceId: string) =>
+    call('POST', '/api/jobs', {
+      token: runner.token,
+      body: { type: 'noop', idempotencyKey: workspaceId, workspaceId },
+    })
+  t.equal((await put(mine)).status, 202)
+  const [unseen, missing] = [(await put(hidden)).body, (await put(newId())).body]
+  t.match(unseen, { code: 'validation_failed' })
+  t.equal(unseen.detail, missing.detail, 'as if it were not there')
+})
+
 t.test('a project is moved only by who may take it away and may put it there', async (t) => {
   const admin = await freehold.newTenant()
   const [from, to] = [
