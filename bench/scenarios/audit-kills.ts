@@ -89,11 +89,11 @@ const examine = async (world: World, tenant: BenchTenant, tally: Tally): Promise
     return rows[0] && { position: Number(rows[0].position), hash: String(rows[0].hash) }
   }
   const start = { position: 0, hash: null }
-  let seen = await verifyChain(ask, { start, checkpoint: await checkpointOf() })
+  let seen = await verifyChain(ask, async () => ({ start, checkpoint: await checkpointOf() }))
   // The counters that tell the sealer may be ten seconds late.
   for (let i = 0; seen.unsealed > 0 && i < 40; i += 1) {
     await sleep(500)
-    seen = await verifyChain(ask, { start, checkpoint: await checkpointOf() })
+    seen = await verifyChain(ask, async () => ({ start, checkpoint: await checkpointOf() }))
   }
   const { rows } = await db.query<{ name: string; n: number }>(
     `select p.name, count(a.id)::int as n from projects p

@@ -85,14 +85,10 @@ const unsealedRows = `
   select count(*)::int as n from audit_log a
    where not exists (select from audit_seals s where s.entry_id = a.id)`
 
-/**
- * Computes every seal again and compares the chain with its anchor. Reads the log in pieces, so it may be long; `goOn` is
- * called between them and throws to stop.
- */
-export const verifyChain = async (
+const verifyFrom = async (
   ask: Ask,
   { start, checkpoint }: Anchor,
-  goOn: () => void = () => {},
+  goOn: () => void,
 ): Promise<ChainReport> => {
   const problems: ChainProblem[] = []
   const report = (kind: ChainProblem['kind'], position: number | null, entryId: string | null): void => {
@@ -144,4 +140,23 @@ export const verifyChain = async (
     report('added', null, id)
   const [rest] = (await ask(unsealedRows, [])) as { n: number }[]
   return { ok: problems.length === 0, verified, head, unsealed: rest?.n ?? 0, problems }
+}
+
+/**
+ * Computes every seal again and compares the chain with its anchor. Reads the log in pieces, so it may be long; `goOn` is
+ * called between them and throws to stop. Entries that are removed meanwhile because their time is over are not missed: the
+ * anchor says so by then, and what is left is verified from there.
+ */
+export const verifyChain = async (
+  ask: Ask,
+  findAnchor: () => Promise<Anchor>,
+  goOn: () => void = () => {},
+): Promise<ChainReport> => {
+  for (let anchor = await findAnchor(); ; ) {
+    const report = await verifyFrom(ask, anchor, goOn)
+    if (report.ok) return report
+    const now = await findAnchor()
+    if (now.start.position === anchor.start.position) return report
+    anchor = now
+  }
 }

@@ -16,12 +16,12 @@ export const verifyAudit = async (context: Context, tenantId: string): Promise<C
     .executeTakeFirst()
   if (place === undefined) return undefined
   const cluster = await getCluster(db, context.box, place.cluster_id)
-  const anchor = anchorOf(await findCheckpoint(db, tenantId))
+  const findAnchor = async () => anchorOf(await findCheckpoint(db, tenantId))
   return context.provisioner.use(
     cluster,
     async (client) => {
       await client.query(`set role ${quoteName(ownerRoleName(place.name))}`)
-      return verifyChain(async (text, values) => (await client.query(text, [...values])).rows, anchor)
+      return verifyChain(async (text, values) => (await client.query(text, [...values])).rows, findAnchor)
     },
     place.name,
   )

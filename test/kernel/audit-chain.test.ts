@@ -22,7 +22,10 @@ t.test('the proof of a log of large entries lets others have their turn', async 
     next = setImmediate(count)
   }
   let next = setImmediate(count)
-  const report = await verifyChain(ask, { start: { position: 0, hash: null }, checkpoint: undefined })
+  const report = await verifyChain(ask, async () => ({
+    start: { position: 0, hash: null },
+    checkpoint: undefined,
+  }))
   clearImmediate(next)
   t.match(report, { ok: true, verified: 200, unsealed: 0 })
   t.ok(turns > 2, `${turns} turns`)

@@ -102,10 +102,15 @@ const verifyRoute = (app: App, { findSeal }: AuditDeps): void => {
       const goOn = (): void => {
         if (request.raw.destroyed) throw new Error('the client has left')
       }
-      const { anchor, checkpoint } = await findSeal(scope.tenantId)
-      const report = await verifyChain(ask, anchor, goOn)
+      let checkpoint: Static<typeof CheckpointView> | null = null
+      const findAnchor = async (): Promise<Anchor> => {
+        const seal = await findSeal(scope.tenantId)
+        checkpoint = seal.checkpoint ?? null
+        return seal.anchor
+      }
+      const report = await verifyChain(ask, findAnchor, goOn)
       await auditReading(scope, 'audit.verified', { ok: report.ok })
-      return { ...report, checkpoint: checkpoint ?? null }
+      return { ...report, checkpoint }
     },
   )
 }
