@@ -153,6 +153,7 @@ t.test('runAt, priority and age say which is next', async (t) => {
   const low = await put({ priority: -1 })
   const [a, b] = [await put({}), await put({ runAt: '0000-01-01T00:00:00Z' })]
   const high = await put({ priority: 1 })
+  t.equal((await enqueue(admin, { runAt: '2999-12-31T23:59:60Z', priority: -2 })).status, 202, 'on no clock')
   await service.jobRunner.look(admin.tenantId)
   const done = await service.router.use(admin.tenantId, (db) =>
     db.selectFrom('jobs').select('id').where('status', '=', 'succeeded').orderBy('finished_at').execute(),

@@ -209,6 +209,8 @@ t.test('members of a workspace are listed, changed and removed', async (t) => {
   const url = `/api/workspaces/${id}/members`
   const member = await freehold.join(admin, 'Viewer')
   await give(admin, id, member, 'editor')
+  const elsewhere = await create(admin, '/api/workspaces', { name: 'Elsewhere' })
+  await give(admin, elsewhere, member, 'viewer')
   const { body } = await call('GET', `${url}?sort=createdAt`, { token })
   t.match(body, {
     data: [
@@ -225,8 +227,11 @@ t.test('members of a workspace are listed, changed and removed', async (t) => {
   t.match((await call('PUT', `${url}/${member.personId}`, { token, body: { role: 'owner' } })).body, {
     code: 'validation_failed',
   })
+  t.equal((body.data as unknown as unknown[]).length, 2)
   t.equal((await call('DELETE', `${url}/${member.personId}`, { token })).status, 204)
   t.match((await call('DELETE', `${url}/${member.personId}`, { token })).body, { code: 'not_found' })
+  const there = await call('GET', `/api/workspaces/${elsewhere}/members?role=viewer`, { token })
+  t.match(there.body, { data: [{ userId: member.personId }] }, 'what they may do elsewhere stays')
 })
 
 t.test('a role in a workspace is taken away at once', async (t) => {
