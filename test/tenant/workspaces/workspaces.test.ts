@@ -279,6 +279,22 @@ t.test('whoever asks waits for a change that is under way, and hears how it ende
     { status: 409, code: 'conflict' },
     'nothing new in a workspace that is being archived',
   )
+  const project = await makeProject(admin, null)
+  for (const [table, url, one, body] of [
+    ['workspaces', '/api/workspaces', id, { name: 'Mine' }],
+    ['projects', '/api/projects', project, { name: 'Mine' }],
+    ['users', '/api/users', person.id, { firstName: 'Mine' }],
+  ] as const) {
+    const { headers } = await call('GET', `${url}/${one}`, { token })
+    const theirs = `update ${table} set updated_at = updated_at + interval '1 s' where id = '${one}'`
+    const mine = () =>
+      call('PATCH', `${url}/${one}`, { token, body, headers: { 'if-match': String(headers.etag) } })
+    t.match(
+      await during(theirs, mine),
+      { code: 'precondition_failed' },
+      `nobody's change of ${table} is lost`,
+    )
+  }
   t.match(
     await during(`delete from users where id = '${person.id}'`, () =>
       call('PUT', `/api/workspaces/${id}/members/${person.id}`, { token, body: { role: 'viewer' } }),
