@@ -197,7 +197,7 @@ t.test('cancelled or succeeded: of the two exactly one happens', async (t) => {
 t.test(
   'a failed try leaves nothing, is followed by another after a pause, and the last one is the end',
   async (t) => {
-    const { tenantId } = await newTenant()
+    const { tenantId, token } = await newTenant()
     const id = await put(tenantId, 'fail', { maxAttempts: 2 })
     await runner.look(tenantId)
     t.match(await see(tenantId, id), {
@@ -214,6 +214,13 @@ t.test(
     await asSuperuser(tenantId, 'update jobs set run_at = now()')
     await runner.look(tenantId)
     t.match(await see(tenantId, id), { status: 'failed', attempts: 2, effects: 0, audited: 'job.failed' })
+    await call('POST', `/api/jobs/${id}/retry`, { token })
+    await runner.look(tenantId)
+    t.match(
+      await see(tenantId, id),
+      { status: 'queued', attempts: 1 },
+      'run again it has all its tries again',
+    )
   },
 )
 

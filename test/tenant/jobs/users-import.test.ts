@@ -23,7 +23,7 @@ const addedPeople = ({ tenantId }: Member) =>
 t.test('people are added, and each row that was refused is named with its line and the reason', async (t) => {
   const admin = await freehold.newTenant()
   const csv = [
-    '\ufeffLast name,E-Mail,First_Name,Shoe size',
+    '\ufeff"Last name",E-Mail,First_Name,Shoe size',
     'Lovelace,ada@example.com,Ada,38',
     '"Hopper, Admiral",grace@example.com,"Gra""ce"',
     'Nobody,,No,1',
@@ -53,6 +53,8 @@ t.test('people are added, and each row that was refused is named with its line a
     ],
   })
   t.match(body, { status: 'succeeded', progress: { done: 10, total: 10 } })
+  const told = "select entity_id, details from audit_log where action = 'users.imported'"
+  t.strictSame(await asSuperuser(admin.tenantId, told), [{ entity_id: job.id, details: { added: 3 } }])
   const common = { status: 'active', person_id: null, created_by: String }
   t.match(await addedPeople(admin), [
     { email: 'ada@example.com', first_name: 'Ada', last_name: 'Lovelace', ...common },

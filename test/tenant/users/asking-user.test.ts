@@ -76,11 +76,17 @@ t.test('of a system user and of an operator the directory keeps no address', asy
     token: operator.token,
     body: { tenant: admin.tenantId, reason: 'A question of theirs' },
   })
-  t.equal(await create({ ...admin, token: String(entered.body.accessToken) }), operator.personId)
+  const token = String(entered.body.accessToken)
+  t.equal(await create({ ...admin, token }), operator.personId)
+  const { body: place } = await call('POST', '/api/workspaces', { token, body: { name: 'Place' } })
+  const members = await call('GET', `/api/workspaces/${place.id}/members`, { token: admin.token })
+  t.strictSame(members.body.data, [], 'an operator does not stay')
   t.match(await directory(admin), [
     { id: robotId, kind: 'system', email: null, first_name: 'Robot' },
     { id: operator.personId, kind: 'operator', email: null, first_name: null },
   ])
+  const people = await call('GET', '/api/users', { token: admin.token })
+  t.strictSame(people.body.data, [], 'nor does it list them among people')
 })
 
 t.test('a node of the release before creates without knowing the directory', async (t) => {

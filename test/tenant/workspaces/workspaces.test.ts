@@ -122,6 +122,8 @@ for (const path of ['/api/workspaces', '/api/projects']) {
     const made = await all({ name: 'One' })
     t.ok(made.every(({ status }) => status === 201))
     t.equal(new Set(made.map(({ body }) => body.slug)).size, 16, 'made slugs give way to each other')
+    const change = { token, body: { slug: 'one' } }
+    t.match((await call('PATCH', `${path}/${made[0]?.body.id}`, change)).body, { code: 'slug_taken' })
   })
 
   t.test(`of sixteen at once that change what they have read at ${path}, one wins`, async (t) => {
