@@ -7,8 +7,8 @@ export const tenantLimits = {
   invite: { name: 'invite', burst: 100, everySeconds: 36 },
 } as const satisfies Record<string, Limit>
 
-/** Tenants that one person creates: each costs a database. */
-export const tenantsOfOne: Limit = { name: 'create tenants', burst: 100, everySeconds: 36 }
+/** Tenants that one person creates: each costs a database, and a product may set up its customers through one account. */
+export const tenantsOfOne: Limit = { name: 'create tenants', burst: 1_000, everySeconds: 10 }
 
 /** Invitations to one address, over all tenants: nobody's mailbox is flooded. */
 export const invitationsToOne: Limit = { name: 'invitations to one', burst: 10, everySeconds: 600 }
