@@ -26,11 +26,14 @@ t.test('a first start gives three addresses that work, a second start keeps the 
 t.test('stop is safe twice, ends open sessions, and leaves neither processes nor a socket', async (t) => {
   const dataDir = await newDataDir(t)
   const server = await start(t, { dataDir })
-  const sleeping = query(server.master, 'select pg_sleep(600)').catch((error) => error.code)
+  const sleeping = query(server.master, 'select pg_sleep(600)').then(
+    () => 'slept on',
+    () => 'was ended',
+  )
   await query(server.master, 'select 1')
   await Promise.all([server.stop(), server.stop()])
   await server.stop()
-  t.match(await sleeping, /57P01|ECONNRESET|undefined/)
+  t.equal(await sleeping, 'was ended')
   t.same(await serversOf(dataDir), [])
   await t.rejects(stat(server.master.host), { code: 'ENOENT' })
   t.same((await readdir(dataDir)).sort(), ['freehold.lock', 'postgres', 'postgres-credentials.json'])
