@@ -6,38 +6,23 @@
  */
 import { availableParallelism } from 'node:os'
 import { sql } from 'kysely'
-import { loadConfig } from '../src/kernel/config.ts'
-import { createLogger } from '../src/kernel/log.ts'
-import { openService } from '../src/service.ts'
-import { testMasterKey } from '../test/helpers/tenant-manager.ts'
 import { killRun } from '../test/tenant/jobs/kill-run.ts'
-import { makeJobTenants, startJobServer } from './lib/job-tenants.ts'
+import { makeJobTenants, onJobServer } from './lib/job-tenants.ts'
 
 const [jobs = 20_000, tenants = 50] = process.argv.slice(2).map(Number)
 
-const { postgres, close } = await startJobServer()
-try {
-  const { master, provisioner } = postgres
-  const config = loadConfig({ SPARE_DATABASES: '0', RATE_LIMITS: 'off' })
-  const grounds = { master, provisioner, masterKey: async () => testMasterKey }
-  const service = await openService(config, grounds, createLogger('error'))
-  try {
-    console.log(`${jobs} jobs, ${tenants} tenants, ${availableParallelism()} cores`)
-    const tenantIds = await makeJobTenants(service, postgres.superuser, tenants)
-    const report = await killRun({
-      ...{ service, order: { master, provisioner }, tenantIds, jobs },
-      ...{ slowEvery: 50, workers: 2, killEveryMs: 2_000, kills: Number.POSITIVE_INFINITY },
-      onProgress: (succeeded, kills) => console.log(`${succeeded} of ${jobs}, ${kills} kills`),
-    })
-    console.log(JSON.stringify(report, undefined, 2))
-    const { rows } = await sql`select from graphile_worker.jobs where last_error is not null`.execute(
-      service.master.db,
-    )
-    const { notSucceeded, faulty, slowestRescueMs } = report
-    if (notSucceeded > 0 || faulty > 0 || slowestRescueMs > 30_000 || rows.length > 0) process.exitCode = 1
-  } finally {
-    await service.close()
-  }
-} finally {
-  await close()
-}
+await onJobServer(async ({ service, postgres, order }) => {
+  console.log(`${jobs} jobs, ${tenants} tenants, ${availableParallelism()} cores`)
+  const tenantIds = await makeJobTenants(service, postgres.superuser, tenants)
+  const report = await killRun({
+    ...{ service, order, tenantIds, jobs },
+    ...{ slowEvery: 50, workers: 2, killEveryMs: 2_000, kills: Number.POSITIVE_INFINITY },
+    onProgress: (succeeded, kills) => console.log(`${succeeded} of ${jobs}, ${kills} kills`),
+  })
+  console.log(JSON.stringify(report, undefined, 2))
+  const { rows } = await sql`select from graphile_worker.jobs where last_error is not null`.execute(
+    service.master.db,
+  )
+  const { notSucceeded, faulty, slowestRescueMs } = report
+  if (notSucceeded > 0 || faulty > 0 || slowestRescueMs > 30_000 || rows.length > 0) process.exitCode = 1
+})

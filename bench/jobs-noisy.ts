@@ -7,14 +7,11 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Kysely, sql } from 'kysely'
-import { loadConfig } from '../src/kernel/config.ts'
-import { createLogger } from '../src/kernel/log.ts'
-import { openService, type Service } from '../src/service.ts'
+import type { Service } from '../src/service.ts'
 import type { TenantTables } from '../src/tenant/tables.ts'
 import { forkApart } from '../test/helpers/apart.ts'
-import { testMasterKey } from '../test/helpers/tenant-manager.ts'
 import { putJobs } from '../test/tenant/jobs/counting.ts'
-import { makeJobTenants, startJobServer } from './lib/job-tenants.ts'
+import { makeJobTenants, onJobServer } from './lib/job-tenants.ts'
 import { median } from './lib/pair.ts'
 import { machineLine, report, table } from './lib/report.ts'
 
@@ -61,17 +58,12 @@ const wait = async (service: Service, tenantId: string): Promise<number> => {
   }
 }
 
-const { postgres, close } = await startJobServer()
-try {
-  const { master, provisioner, superuser } = postgres
-  const config = loadConfig({ SPARE_DATABASES: '0', RATE_LIMITS: 'off' })
-  const grounds = { master, provisioner, masterKey: async () => testMasterKey }
-  const service = await openService(config, grounds, createLogger('error'))
-  const [noisy = '', ...quiet] = await makeJobTenants(service, superuser, quietTenants + 1)
+await onJobServer(async ({ service, postgres, order }) => {
+  const [noisy = '', ...quiet] = await makeJobTenants(service, postgres.superuser, quietTenants + 1)
   await fill(service, noisy)
   const done = (): Promise<number> => service.router.use(noisy, succeeded)
   const worker = forkApart(new URL('../test/tenant/jobs/worker-process.ts', import.meta.url))
-  worker.send({ master, provisioner })
+  worker.send(order)
   await once(worker, 'message')
   while ((await done()) === 0) await sleep(20)
   const [began, atFirst] = [performance.now(), await done()]
@@ -80,7 +72,6 @@ try {
   const rate = ((await done()) - atFirst) / ((performance.now() - began) / 1_000)
   const left = jobs - (await done())
   worker.kill('SIGKILL')
-  await service.close()
   const slowest = Math.max(...waits)
   await report({
     name: 'jobs-noisy',
@@ -101,6 +92,4 @@ try {
     failures: [],
     write: process.argv.includes('--write'),
   })
-} finally {
-  await close()
-}
+})

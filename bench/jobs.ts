@@ -7,14 +7,12 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
-import { loadConfig } from '../src/kernel/config.ts'
-import { createLogger } from '../src/kernel/log.ts'
 import type { PostgresAddress } from '../src/kernel/postgres-address.ts'
-import { openService, type Service } from '../src/service.ts'
+import type { Service } from '../src/service.ts'
 import { forkApart } from '../test/helpers/apart.ts'
-import { testMasterKey } from '../test/helpers/tenant-manager.ts'
 import { putJobs } from '../test/tenant/jobs/counting.ts'
-import { makeJobTenants, startJobServer } from './lib/job-tenants.ts'
+import { makeJobTenants, onJobServer } from './lib/job-tenants.ts'
+import { median } from './lib/pair.ts'
 import { machineLine, table } from './lib/report.ts'
 
 const [jobs = 5_000, rounds = 3] = process.argv.slice(2).map(Number)
@@ -83,23 +81,15 @@ const freehold = async (service: Service, order: object, tenantIds: readonly str
   return 1 / (await drain(new URL('../test/tenant/jobs/worker-process.ts', import.meta.url), order, left))
 }
 
-const median = (numbers: number[]): number =>
-  numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
-
-const { postgres, close } = await startJobServer()
-try {
-  const { master, provisioner, superuser } = postgres
-  const config = loadConfig({ SPARE_DATABASES: '0', RATE_LIMITS: 'off' })
-  const grounds = { master, provisioner, masterKey: async () => testMasterKey }
-  const service = await openService(config, grounds, createLogger('error'))
-  const tenantIds = await makeJobTenants(service, superuser, 20)
+await onJobServer(async ({ service, postgres, order }) => {
+  const tenantIds = await makeJobTenants(service, postgres.superuser, 20)
   const contests = [
-    { name: 'graphile-worker, bare', run: () => bare(service, master) },
+    { name: 'graphile-worker, bare', run: () => bare(service, postgres.master) },
     {
       name: 'Freehold, 1 tenant',
-      run: () => freehold(service, { master, provisioner }, tenantIds.slice(0, 1)),
+      run: () => freehold(service, order, tenantIds.slice(0, 1)),
     },
-    { name: 'Freehold, 20 tenants', run: () => freehold(service, { master, provisioner }, tenantIds) },
+    { name: 'Freehold, 20 tenants', run: () => freehold(service, order, tenantIds) },
   ]
   const seen = new Map<string, number[]>(contests.map(({ name }) => [name, []]))
   for (let round = 0; round < rounds; round += 1) {
@@ -117,7 +107,4 @@ try {
       }),
     ),
   )
-  await service.close()
-} finally {
-  await close()
-}
+})

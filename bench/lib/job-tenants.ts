@@ -6,13 +6,16 @@ import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
 } from '../../src/embedded-postgres/embedded-postgres.ts'
+import { loadConfig } from '../../src/kernel/config.ts'
 import { newId } from '../../src/kernel/ids.ts'
+import { createLogger } from '../../src/kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
-import type { Service } from '../../src/service.ts'
-import { effectsTable } from '../../test/tenant/jobs/counting.ts'
+import { openService, type Service } from '../../src/service.ts'
+import { testMasterKey } from '../../test/helpers/tenant-manager.ts'
+import { effectsTable, type WorkerOrder } from '../../test/tenant/jobs/counting.ts'
 
 /** A PostgreSQL of its own without fsync. */
-export const startJobServer = async (): Promise<{ postgres: EmbeddedPostgres; close(): Promise<void> }> => {
+const startJobServer = async (): Promise<{ postgres: EmbeddedPostgres; close(): Promise<void> }> => {
   const dataDir = await realpath(await mkdtemp(join(tmpdir(), 'bench-freehold-')))
   // Started by root, the server runs as a user who must be able to walk to its data.
   await chmod(dataDir, 0o711)
@@ -23,6 +26,26 @@ export const startJobServer = async (): Promise<{ postgres: EmbeddedPostgres; cl
       await postgres.stop()
       await rm(dataDir, { recursive: true, force: true, maxRetries: 5 })
     },
+  }
+}
+
+/** Does `work` on a new server with a service that makes tenants and puts jobs in, and closes both however it ends. */
+export const onJobServer = async (
+  work: (world: { service: Service; postgres: EmbeddedPostgres; order: WorkerOrder }) => Promise<void>,
+): Promise<void> => {
+  const { postgres, close } = await startJobServer()
+  try {
+    const { master, provisioner } = postgres
+    const config = loadConfig({ SPARE_DATABASES: '0', RATE_LIMITS: 'off' })
+    const grounds = { master, provisioner, masterKey: async () => testMasterKey }
+    const service = await openService(config, grounds, createLogger('error'))
+    try {
+      await work({ service, postgres, order: { master, provisioner } })
+    } finally {
+      await service.close()
+    }
+  } finally {
+    await close()
   }
 }
 

@@ -20,7 +20,7 @@ const proofOf = ({ clientKey, storedKey }: ScramKeys, message: string): string =
  * say to prove that it knows the password too. `first` is the client's own first message. Undefined for whatever is not the plain
  * case: channel binding, a password that is not ASCII, many iterations, or a message that is wrong.
  *
- * The driver does the same with a dozen jobs in libuv's threads: 1.4 ms of a connect, where this takes 0.04 ms.
+ * The driver does the same with a dozen jobs in libuv's threads, each of which waits for one of four that passwords keep busy.
  */
 export const answerScram = (
   password: string,
