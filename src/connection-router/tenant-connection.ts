@@ -9,7 +9,7 @@ import type { RouterCounters } from './stats.ts'
 import { newTenantClient } from './tenant-client.ts'
 import { Pipeline } from './wire/pipeline.ts'
 import { Statement } from './wire/statement.ts'
-import { isStale, mayHaveBegun, mayRunAgain, wasRefused } from './wire/verdicts.ts'
+import { isStale, mayHaveBegun, mayRunAgain, wasNoTry } from './wire/verdicts.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
 export type ConnectionSettings = Readonly<{
@@ -47,6 +47,7 @@ export class TenantConnection implements Watched {
   readonly #events: ConnectionEvents
   readonly #watch: Ticks
   readonly #pipeline: Pipeline
+  readonly #openedAt = performance.now()
   #watched = false
   #lost = false
   #spoiled = false
@@ -284,8 +285,8 @@ export class TenantConnection implements Watched {
     const error = this.#stopped ?? unavailable(this.#cause ?? new Error('the connection was closed'))
     const begun = mayHaveBegun(this.#pipeline, this.#cause)
     for (const statement of this.#pipeline.abandon()) {
-      // All of a tenant's connections may have died at once: that a dead one refused it was no try.
-      if (wasRefused(statement, this.#pipeline, this.#cause)) statement.sent -= 1
+      if (wasNoTry(statement, this.#openedAt, this.#pipeline, this.#cause)) statement.sent -= 1
+      statement.lostAt ??= performance.now()
       if (mayRunAgain(statement, statement === begun, this.#cause))
         void statement.owner?.rescue(statement, error)
       else statement.fail(error)

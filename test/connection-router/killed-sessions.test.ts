@@ -118,6 +118,40 @@ world.test('plain reads whose session was killed are tried once more', async (t)
   })
 })
 
+world.test('a read survives that all sessions were killed, although word of one comes late', async (t) => {
+  const router = world.router()
+  await router.use(a.tenantId, async (db) => {
+    // A transaction holds one connection, so the reads beside it have another.
+    await db.transaction().execute((trx) => Promise.all([sql`select 1`.execute(trx), read(db)]))
+    const reads = () => Array.from({ length: 10 }, () => read(db))
+    const { results, unlock } = await blocked(
+      superuser,
+      router,
+      'lock table canary in access exclusive mode',
+      reads,
+      reads,
+    )
+    const sessions = () =>
+      world.admin<{ pid: number; state: string }>(
+        `select pid, state from pg_stat_activity where usename = $1 and application_name = 'freehold' order by state`,
+        [a.address.user],
+      )
+    await until(async () => (await sessions()).map(({ state }) => state).join() === 'active,idle')
+    const pid = (await sessions())[1]?.pid ?? Number.NaN
+    process.kill(pid, 'SIGSTOP')
+    try {
+      await terminate(a)
+      // They are on their way to the session that is about to end.
+      await until(() => router.stats().retries === 10 && inFlight(router) === 10)
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    await until(() => router.stats().retries === 20)
+    await unlock()
+    for (const result of await results) t.match(result, { status: 'fulfilled', value: a.tenantId })
+  })
+})
+
 world.test('what is no plain read is not tried again', async (t) => {
   const router = world.router()
   const kinds = [

@@ -28,6 +28,8 @@ export class Statement {
   rescuable = false
   /** How often it was sent. */
   sent = 0
+  /** When a connection first died under it, in monotonic milliseconds. */
+  lostAt: number | undefined
   named: NamedStatement | undefined
   shape: RowShape | undefined
   rows: unknown[] = []

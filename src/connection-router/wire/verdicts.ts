@@ -25,6 +25,14 @@ type Writes = Pick<Pipeline, 'head' | 'batches'>
 export const wasRefused = ({ batch }: Statement, { batches }: Writes, cause: unknown): boolean =>
   isBrokenPipe(cause) && batch >= batches
 
+/**
+ * True when sending this statement on a connection that has died was no try of it: the connection refused it, or is older than
+ * the first death it saw. Whatever ended that one has mostly ended all that the tenant had then, and word of it may come
+ * after the statement went out.
+ */
+export const wasNoTry = (statement: Statement, openedAt: number, writes: Writes, cause: unknown): boolean =>
+  wasRefused(statement, writes, cause) || (statement.lostAt !== undefined && openedAt < statement.lostAt)
+
 /** The statement that the server may have been at when the connection died: the oldest in flight, unless it was refused. */
 export const mayHaveBegun = (writes: Writes, cause: unknown): Statement | undefined =>
   writes.head !== undefined && wasRefused(writes.head, writes, cause) ? undefined : writes.head

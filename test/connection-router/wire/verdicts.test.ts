@@ -2,7 +2,12 @@ import pg from 'pg'
 import t from 'tap'
 import { StatementTexts } from '../../../src/connection-router/statement-texts.ts'
 import { Statement, type StatementOwner } from '../../../src/connection-router/wire/statement.ts'
-import { mayHaveBegun, mayRunAgain, wasRefused } from '../../../src/connection-router/wire/verdicts.ts'
+import {
+  mayHaveBegun,
+  mayRunAgain,
+  wasNoTry,
+  wasRefused,
+} from '../../../src/connection-router/wire/verdicts.ts'
 
 const owner: StatementOwner = { tenantId: 'a', aborted: false, reason: undefined, rescue: async () => {} }
 
@@ -23,6 +28,15 @@ t.test('what the last write carried was refused when that write broke the pipe, 
   t.ok(wasRefused(last, writes, brokenPipe))
   t.notOk(wasRefused(last, writes, reset))
   t.notOk(wasRefused(last, writes, killed))
+})
+
+t.test('a connection older than the first that died under a statement was no try of it', async (t) => {
+  const [read, writes] = [readIn(1), { head: undefined, batches: 1 }]
+  t.notOk(wasNoTry(read, 1, writes, killed), 'the first death is one')
+  read.lostAt = 2
+  t.ok(wasNoTry(read, 1, writes, killed))
+  t.notOk(wasNoTry(read, 3, writes, killed))
+  t.ok(wasNoTry(read, 3, writes, brokenPipe), 'it was refused')
 })
 
 t.test('the oldest in flight may have begun, unless it was refused', async (t) => {
