@@ -40,10 +40,11 @@ import { type LedgerEntry, openRouteLedger } from './http/route-ledger.ts'
 import { collectRouterMetrics } from './http/router-metrics.ts'
 import { securityHeaders } from './http/security-headers.ts'
 import { createServer } from './http/server.ts'
+import type { Config } from './kernel/config.ts'
 import { isAppError } from './kernel/errors.ts'
 import { anchorOf, findCheckpoint } from './master/audit-checkpoints.ts'
 import { auditJwks } from './master/audit-keys.ts'
-import { createProvider } from './oidc/provider.ts'
+import type { Provider } from './oidc/provider.ts'
 import type { Service } from './service.ts'
 import { analyticsRoutes } from './tenant/analytics/routes.ts'
 import { type AuditDeps, auditRoutes } from './tenant/audit/routes.ts'
@@ -88,6 +89,13 @@ const sealFinder =
       },
     }
   }
+
+/** Those that people may sign in with. What speaks their protocol is only loaded where there are some. */
+const openProviders = async ({ signInProviders }: Config): Promise<Provider[]> => {
+  if (signInProviders.length === 0) return []
+  const { createProvider } = await import('./oidc/provider.ts')
+  return signInProviders.map(createProvider)
+}
 
 /** Builds the HTTP application of a node: the ledger first, then every route. Listens to nothing yet. */
 export const buildApp = async (
@@ -150,7 +158,7 @@ export const buildApp = async (
   }
   const providers = {
     ...control,
-    providers: config.signInProviders.map(createProvider),
+    providers: await openProviders(config),
     travellers: createTravellers(service.box, clock),
     returnOrigins: config.returnOrigins,
     signUp: config.signUp,

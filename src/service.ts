@@ -2,7 +2,6 @@ import { announceFirstAdmin, type FirstAdmin } from './access/first-admin.ts'
 import { Grants } from './access/grants.ts'
 import { createPasswords, type PasswordCost, type Passwords } from './access/passwords.ts'
 import { createRateLimits, masterLimits, noRateLimits, type RateLimits } from './access/rate-limits.ts'
-import { createRedisLimits } from './access/redis-limits.ts'
 import { RequestCounts } from './access/request-counts.ts'
 import { loadSigningKeys, type SigningKeys } from './access/signing-keys.ts'
 import { createAccountTasks } from './account-tasks.ts'
@@ -107,7 +106,11 @@ export const openService = async (
     if (grounds.alone === true) await forgetNodes(master.db)
     const inMaster = masterLimits(master.db)
     const wanted = config.rateLimits ? config.redis : undefined
-    const redis = wanted && createRedisLimits(wanted, `freehold:${installationId}`, inMaster, log)
+    const redis =
+      wanted &&
+      (await import('./access/redis-limits.ts')).createRedisLimits(
+        ...([wanted, `freehold:${installationId}`, inMaster, log] as const),
+      )
     closers.push(async () => redis?.close())
     const requests = new RequestCounts(master.db, log, millisecondsOf(clock))
     closers.push(() => requests.close())

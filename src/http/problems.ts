@@ -1,5 +1,7 @@
+import type { ErrorObject } from 'ajv'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { AppError, type ErrorCode, type FieldError } from '../kernel/errors.ts'
+import { AppError, type ErrorCode } from '../kernel/errors.ts'
+import { fieldErrorsOf } from '../kernel/json-schema.ts'
 import type { App } from './app.ts'
 
 /** What Fastify calls its own refusals, in our words. Everything else below 500 counts as `validation_failed`. */
@@ -26,25 +28,9 @@ const lostConnection = /^Connection terminated|^Client (was closed|has encounter
 /** All connections of the pool are taken. */
 const poolIsFull = 'timeout exceeded when trying to connect'
 
-type Validation = { instancePath: string; message?: string; params: Record<string, unknown> }
-
-const fieldError = ({ instancePath, message = 'is not valid', params }: Validation): FieldError => {
-  const { additionalProperty: unknown, missingProperty: missing } = params
-  if (unknown !== undefined)
-    return { path: `${instancePath}/${String(unknown)}`, message: 'is not a known field' }
-  if (missing !== undefined) return { path: `${instancePath}/${String(missing)}`, message: 'is required' }
-  return { path: instancePath, message }
-}
-
-/** More than this many mistakes help nobody. */
-const maxFieldErrors = 20
-
-const fieldErrors = (error: FastifyError): FieldError[] =>
-  (error.validation as Validation[] | undefined)?.slice(0, maxFieldErrors).map(fieldError) ?? []
-
 const fromFastify = (error: FastifyError): AppError | undefined => {
   if (error.validation !== undefined) {
-    const errors = fieldErrors(error)
+    const errors = fieldErrorsOf(error.validation as ErrorObject[])
     const first = errors[0]
     const where = error.validationContext ?? 'body'
     const detail =

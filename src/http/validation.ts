@@ -1,20 +1,7 @@
-import { Ajv } from 'ajv'
-import addFormats from 'ajv-formats'
 import type { FastifySchemaCompiler } from 'fastify'
 import type { TSchema } from 'typebox'
-import { isUuid } from '../kernel/ids.ts'
+import { exact, fromText } from '../kernel/json-schema.ts'
 import { lazy } from '../kernel/lazy.ts'
-
-const options = { allErrors: true, useDefaults: true, removeAdditional: false, strict: false } as const
-
-const createAjv = (coerceTypes: boolean): Ajv =>
-  addFormats
-    .default(new Ajv({ ...options, coerceTypes }))
-    // The usual format also admits `urn:uuid:…`, which Postgres does not read.
-    .addFormat('uuid', isUuid)
-
-const exact = createAjv(false)
-const fromText = createAjv(true)
 
 /**
  * Bodies are taken as they are: a number is no text, and an unknown field is an error. Query strings and paths are text

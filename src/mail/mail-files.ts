@@ -1,6 +1,5 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createTransport } from 'nodemailer'
 import type { Message } from './mailer.ts'
 
 /**
@@ -8,6 +7,7 @@ import type { Message } from './mailer.ts'
  * under that name, and writing it again replaces it.
  */
 export const writeMail = async (folder: string, id: string, message: Message): Promise<string> => {
+  const { createTransport } = await import('nodemailer')
   const composer = createTransport({ streamTransport: true, buffer: true, newline: 'windows' })
   const { message: bytes } = await composer.sendMail(message)
   await mkdir(folder, { recursive: true, mode: 0o700 })

@@ -1,4 +1,4 @@
-import { createTransport } from 'nodemailer'
+import type { Transporter } from 'nodemailer'
 import type { SmtpAddress } from '../kernel/smtp-address.ts'
 import type { Message } from './mailer.ts'
 
@@ -25,9 +25,10 @@ const withoutReply = (error: unknown): Error => {
   return new Error(`the mail server did not take the mail (${reason || 'no reason given'})`)
 }
 
-/** Opens a connection for each mail: mails are few, and nothing needs to be closed. */
-export const createSmtp = ({ host, port, security, verify, login }: SmtpAddress): Smtp => {
-  const transport = createTransport({
+const openTransport = async ({ host, port, security, verify, login }: SmtpAddress): Promise<Transporter> => {
+  // Loaded with the first mail: most starts send none.
+  const { createTransport } = await import('nodemailer')
+  return createTransport({
     host,
     port,
     secure: security === 'smtps',
@@ -39,8 +40,15 @@ export const createSmtp = ({ host, port, security, verify, login }: SmtpAddress)
     greetingTimeout: connectTimeoutMs,
     socketTimeout: silenceTimeoutMs,
   })
+}
+
+/** Opens a connection for each mail: mails are few, and nothing needs to be closed. */
+export const createSmtp = (address: SmtpAddress): Smtp => {
+  let opened: Promise<Transporter> | undefined
   return {
     send: async (message) => {
+      opened ??= openTransport(address)
+      const transport = await opened
       try {
         await transport.sendMail(message)
         return undefined

@@ -1,8 +1,8 @@
 import type { Transaction } from 'kysely'
 import type { Static, TSchema } from 'typebox'
-import { Compile } from 'typebox/compile'
 import type { Permission } from '../../access/catalogue.ts'
 import type { FieldError } from '../../kernel/errors.ts'
+import { checkerOf } from '../../kernel/json-schema.ts'
 import type { TenantTables } from '../tables.ts'
 
 /** How far a job is; `total` where it is known. */
@@ -77,24 +77,15 @@ export type KnownJobType = Readonly<{
 /** All job types by name. */
 export type JobTypes = ReadonlyMap<string, KnownJobType>
 
-/** More than this many mistakes help nobody. */
-const maxErrors = 20
-
 export const defineJobType = <Payload extends TSchema, State>(
   type: JobType<Payload, State>,
 ): KnownJobType => {
-  const validator = Compile(type.payload)
+  const check = checkerOf(type.payload)
   return {
     name: type.name,
     summary: type.summary,
     permission: type.permission,
-    check: (payload) =>
-      validator.Check(payload)
-        ? []
-        : validator
-            .Errors(payload)
-            .slice(0, maxErrors)
-            .map(({ instancePath, message }) => ({ path: `/payload${instancePath}`, message })),
+    check: (payload) => check(payload).map(({ path, message }) => ({ path: `/payload${path}`, message })),
     steps: (given) => {
       const payload = given as Static<Payload>
       if ('steps' in type) return type.steps(payload) as DoStep

@@ -1,9 +1,9 @@
 import { type CsvError, type Info, parse } from 'csv-parse/sync'
 import { sql } from 'kysely'
 import { Type } from 'typebox'
-import { Compile } from 'typebox/compile'
 import { Email, Line } from '../../../http/schemas.ts'
 import { newId } from '../../../kernel/ids.ts'
+import { checkerOf } from '../../../kernel/json-schema.ts'
 import { writeSystemAudit } from '../../audit-log.ts'
 import { defineJobType, JobError } from '../job-type.ts'
 
@@ -73,14 +73,15 @@ const readRows = (csv: string): Row[] => {
   throw new JobError(`These are more than ${mostRows} rows: import them in several jobs.`, { final: true })
 }
 
-const isEmail = Compile(Email())
-const isName = Compile(Line({ maxLength: 100 }))
+const faultsOfEmail = checkerOf(Email())
+const faultsOfName = checkerOf(Line({ maxLength: 100 }))
+const isName = (text: string): boolean => faultsOfName(text).length === 0
 
 const whyRefused = ({ email = '', firstName = '', lastName = '' }: Columns): string | undefined => {
   if (email === '') return 'there is no email'
-  if (!isEmail.Check(email)) return 'the email is none'
-  if (firstName !== '' && !isName.Check(firstName)) return 'the first name is too long or no line of text'
-  if (lastName !== '' && !isName.Check(lastName)) return 'the last name is too long or no line of text'
+  if (faultsOfEmail(email).length > 0) return 'the email is none'
+  if (firstName !== '' && !isName(firstName)) return 'the first name is too long or no line of text'
+  if (lastName !== '' && !isName(lastName)) return 'the last name is too long or no line of text'
   return undefined
 }
 
