@@ -30,9 +30,9 @@ const troubleRate = 1 / 40
 /** How much of the work is done with a router directly. */
 const directRate = 0.2
 /** For so many requests most of them go to the same few tenants, who use nearly as many connections as a node has. */
-const fashionRequests = 300
+const fashionRequests = 600
 const fashionable = 3
-const fashionRate = 0.95
+const fashionRate = 0.97
 
 const counters = ['opens', 'openFailures', 'steals', 'retries', 'cancels', 'spoiled', 'mismatches'] as const
 

@@ -32,7 +32,7 @@ type Wave = { acknowledged: string[]; unexpected: number[] }
 const createUntilKilled = async (person: Client, round: number, freehold: Freehold): Promise<Wave> => {
   const wave: Wave = { acknowledged: [], unexpected: [] }
   // Early moments come more often: each tenant that was made has its database built in the end, and that takes its time.
-  const killAfter = Math.floor(random() ** 3 * atOnce)
+  const killAfter = Math.floor(random() ** 5 * atOnce)
   const moment = random() * 10
   let answers = 0
   let kill: Promise<unknown> | undefined

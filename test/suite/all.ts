@@ -7,25 +7,25 @@ import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import t from 'tap'
 
-const filesOfBatch = 8
+/** What all files load takes as long as one of them runs, so they share it; more of them would leave a long tail. */
+const filesOfBatch = 10
 
 /** Files here start processes of their own and wait for them: they share nothing, and go first because they take longest. */
-const slowFolders = ['test/isolation', 'test/start-up', 'test/scripts']
+const slowFolders = new Set(['test/isolation', 'test/start-up', 'test/scripts'])
 
-const byFolder = Map.groupBy(globSync('test/**/*.test.ts').sort(), (file) => dirname(file))
-const isSlow = (folder: string): boolean => slowFolders.includes(folder)
-const folders = [...byFolder].sort(([a], [b]) => Number(isSlow(b)) - Number(isSlow(a)))
+const files = globSync('test/**/*.test.ts').sort()
+const isSlow = (file: string): boolean => slowFolders.has(dirname(file))
+const quick = files.filter((file) => !isSlow(file))
+const batches = files.filter(isSlow).map((file) => [file])
+for (let at = 0; at < quick.length; at += filesOfBatch) batches.push(quick.slice(at, at + filesOfBatch))
 
 // One more than there are processors, as each now and then waits.
 t.jobs = availableParallelism() + 1
 t.setTimeout(60 * 60_000)
 // A file has a limit of its own; this one is for processes that do not end.
 const batchTimeout = 10 * 60_000
-for (const [folder, files] of folders) {
-  const size = isSlow(folder) ? 1 : filesOfBatch
-  for (let at = 0; at < files.length; at += size) {
-    const batch = files.slice(at, at + size)
-    const args = ['--import=./test/helpers/preload.ts', 'test/suite/batch.ts', ...batch]
-    t.spawn(process.execPath, args, { buffered: true, timeout: batchTimeout }, `${folder}, from ${at + 1}`)
-  }
+for (const batch of batches) {
+  const args = ['--import=./test/helpers/preload.ts', 'test/suite/batch.ts', ...batch]
+  const name = batch.length === 1 ? `${batch[0]}` : `${batch[0]} … ${batch.at(-1)}`
+  t.spawn(process.execPath, args, { buffered: true, timeout: batchTimeout }, name)
 }
