@@ -47,7 +47,7 @@ const startNode = async (t: Test, order: Partial<StormOrder> = {}): Promise<Node
   const exited = once(child, 'exit')
   t.teardown(() => child.kill('SIGKILL'))
   const id = newId()
-  const whole = { id, master: world.server.master, leaseMs, tenants, requests: 40, ...order }
+  const whole = { id, master: world.server.master, leaseMs, tenants, requests: 20, ...order }
   child.send(whole satisfies StormOrder)
   await once(child, 'message')
   return {
@@ -84,7 +84,7 @@ const fairly = (...nodes: Node[]): Promise<void> =>
     return true
   })
 
-/** Looks at the server as often as it can until `work` is done: the most sessions of tenants, and the most granted. */
+/** Looks at the server every few milliseconds until `work` is done: the most sessions of tenants, and the most granted. */
 const watch = async (work: Promise<void>): Promise<{ sessions: number; granted: number }> => {
   const most = { sessions: 0, granted: 0 }
   const state = { done: false }
@@ -99,6 +99,7 @@ const watch = async (work: Promise<void>): Promise<{ sessions: number; granted: 
     const { rows } = await watching.query('select coalesce(sum(granted), 0)::int as n from node_shares')
     most.sessions = Math.max(most.sessions, Number(sessions?.n))
     most.granted = Math.max(most.granted, rows[0].n)
+    await new Promise((resolve) => setTimeout(resolve, 3))
   }
   await finished
   return most

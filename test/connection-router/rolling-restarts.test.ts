@@ -60,7 +60,7 @@ const client = async (
     if (outcome === 'ECONNREFUSED') outcome = await ask(agent, `${second}${path}`, token, body)
     seen.outcomes.set(String(outcome), (seen.outcomes.get(String(outcome)) ?? 0) + 1)
     if (outcome === 201) seen.acknowledged.push(name)
-    await new Promise((resolve) => setTimeout(resolve, 2))
+    await new Promise((resolve) => setTimeout(resolve, 10))
   }
   agent.destroy()
 }

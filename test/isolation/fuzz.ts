@@ -26,11 +26,11 @@ const nodeCount = 4
 const progressMs = 5_000
 const users = 24
 /** How often something goes wrong, for each request. */
-const troubleRate = 1 / 40
+const troubleRate = 1 / 60
 /** How much of the work is done with a router directly. */
 const directRate = 0.2
 /** For so many requests most of them go to the same few tenants, who use nearly as many connections as a node has. */
-const fashionRequests = 600
+const fashionRequests = 1_000
 const fashionable = 3
 const fashionRate = 0.97
 
