@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { Server as NetServer } from 'node:net'
 import type { FirstAdmin } from './access/first-admin.ts'
 import { buildApp } from './app.ts'
@@ -6,11 +5,12 @@ import { createReadiness, type ReadyCheck } from './control/status/readiness.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts'
 import { lostMasterKey, makeMasterKey, readMasterKeys } from './embedded-postgres/master-key.ts'
 import type { App } from './http/app.ts'
-import { type Config, configuredKeys, loadConfig } from './kernel/config.ts'
+import { type Config, configuredKeys } from './kernel/config.ts'
 import { OperatorError } from './kernel/errors.ts'
 import { createLogger, type Logger } from './kernel/log.ts'
 import { isInstalled } from './master/installation.ts'
 import { isMasterMigrated } from './master/migrate-master.ts'
+import { printMistake } from './print-mistake.ts'
 import { type Grounds, openService, type Service } from './service.ts'
 import { startSummary } from './summary.ts'
 import { startWorker, type Worker } from './worker.ts'
@@ -206,10 +206,6 @@ const start = async (run: Run): Promise<void> => {
   await open(run, service.announceFirstAdmin(show))
 }
 
-const printMistake = (error: OperatorError): void => {
-  for (const line of error.lines) process.stderr.write(`freehold: ${line}\n`)
-}
-
 /** For what nobody foresaw: into the log, or in one line to standard error when there is no log. */
 const reportFatal = (log: Logger, error: unknown, what: string): void => {
   log.fatal({ err: error }, what)
@@ -227,7 +223,8 @@ const end = async (run: Run, exitCode: number, drain: number): Promise<never> =>
   process.exit(exitCode)
 }
 
-const runUntilStopped = async (config: Config): Promise<void> => {
+/** Starts Freehold and ends the process when it is told to stop, when its database goes away, or when it could not start. */
+export const runUntilStopped = async (config: Config): Promise<void> => {
   const log = createLogger(config.logLevel)
   let ending: Promise<never> | undefined
   const stop = (exitCode: number, drain = 0): Promise<never> => {
@@ -262,13 +259,4 @@ const runUntilStopped = async (config: Config): Promise<void> => {
     }
     await stop(1)
   }
-}
-
-try {
-  if (existsSync('.env')) process.loadEnvFile('.env')
-  await runUntilStopped(loadConfig(process.env))
-} catch (error) {
-  if (!(error instanceof OperatorError)) throw error
-  printMistake(error)
-  process.exitCode = 2
 }
