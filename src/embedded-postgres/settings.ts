@@ -34,13 +34,7 @@ const settings = ({ maxConnections, durable }: SettingsOptions): Record<string, 
   ...(process.platform === 'linux' ? { recovery_init_sync_method: 'syncfs' } : {}),
   // One autovacuum worker is started per database in this time: 3,000 databases would mean 50 a second at the usual minute.
   autovacuum_naptime: '5min',
-  ...(durable
-    ? {}
-    : {
-        ...{ fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' },
-        // Smaller to copy, and no pages of zeros are written ahead.
-        ...{ wal_recycle: 'off', wal_init_zero: 'off' },
-      }),
+  ...(durable ? {} : { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' }),
 
   // A week of logs in the data folder. Statements and the details of errors hold tenants' data and secrets: not logged.
   logging_collector: 'on',

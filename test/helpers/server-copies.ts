@@ -2,7 +2,9 @@ import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import { startEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
+import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
 
 const run = promisify(execFile)
 
@@ -34,10 +36,19 @@ export const originalOf = async (name: string, fill: (folder: string) => Promise
   return original
 }
 
+/** Many servers run at once here, and memory that is used again need not be asked for. The next start obeys. */
+const useLittleMemory = async (superuser: PostgresAddress): Promise<void> => {
+  const client = new pg.Client(clientOptions(superuser))
+  await client.connect()
+  await client.query("alter system set shared_buffers = '64MB'")
+  await client.end()
+}
+
 /** Makes the stopped server that all others of this run are copies of. */
 const makeServer = async (folder: string, furniture: Furniture): Promise<void> => {
   const server = await startEmbeddedPostgres({ dataDir: join(folder, 'data'), durable: false })
   try {
+    await useLittleMemory(server.superuser)
     if (furniture === 'empty') return
     // Only here: most files that need an empty server need nothing of this.
     const { openLandlord } = await import('./tenant-manager.ts')
