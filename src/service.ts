@@ -2,6 +2,7 @@ import { announceFirstAdmin, type FirstAdmin } from './access/first-admin.ts'
 import { Grants } from './access/grants.ts'
 import { createPasswords, type PasswordCost, type Passwords } from './access/passwords.ts'
 import { createRateLimits, masterLimits, noRateLimits, type RateLimits } from './access/rate-limits.ts'
+import type { createRedisLimits, RedisLimits } from './access/redis-limits.ts'
 import { RequestCounts } from './access/request-counts.ts'
 import { loadSigningKeys, type SigningKeys } from './access/signing-keys.ts'
 import { createAccountTasks } from './account-tasks.ts'
@@ -75,6 +76,10 @@ export type Service = {
   close(): Promise<void>
 }
 
+/** The driver is only loaded where there is a Redis. */
+const openRedisLimits = async (...given: Parameters<typeof createRedisLimits>): Promise<RedisLimits> =>
+  (await import('./access/redis-limits.ts')).createRedisLimits(...given)
+
 /** Builds the node. When a step fails, what was opened before is closed again and the error goes on. */
 export const openService = async (
   config: Config,
@@ -106,11 +111,7 @@ export const openService = async (
     if (grounds.alone === true) await forgetNodes(master.db)
     const inMaster = masterLimits(master.db)
     const wanted = config.rateLimits ? config.redis : undefined
-    const redis =
-      wanted &&
-      (await import('./access/redis-limits.ts')).createRedisLimits(
-        ...([wanted, `freehold:${installationId}`, inMaster, log] as const),
-      )
+    const redis = wanted && (await openRedisLimits(wanted, `freehold:${installationId}`, inMaster, log))
     closers.push(async () => redis?.close())
     const requests = new RequestCounts(master.db, log, millisecondsOf(clock))
     closers.push(() => requests.close())

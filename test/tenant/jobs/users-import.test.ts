@@ -82,10 +82,17 @@ t.test('what is no CSV fails at once, and says where; a payload that is none is 
   const { body } = await get(admin, job.id)
   t.match(body, { status: 'failed', attempts: 1, error: /no CSV that can be read/ })
   t.notMatch(String(body.error), 'example.com')
-  const bad = { type: 'users.import', idempotencyKey: 'k', payload: { csv: 7 } }
-  t.match((await call('POST', '/api/jobs', { token: admin.token, body: bad })).body, {
-    ...{ code: 'validation_failed', errors: [{ path: '/payload/csv' }] },
-  })
+  const faultsOf = async (payload: unknown): Promise<unknown> => {
+    const body = { type: 'users.import', idempotencyKey: 'k', payload }
+    const answer = await call('POST', '/api/jobs', { token: admin.token, body })
+    t.match(answer, { status: 400, body: { code: 'validation_failed' } })
+    return answer.body.errors
+  }
+  t.same(await faultsOf({ csv: 7 }), [{ path: '/payload/csv', message: 'must be string' }])
+  t.same(await faultsOf({}), [{ path: '/payload/csv', message: 'is required' }])
+  t.same(await faultsOf({ csv: 'email', more: 1 }), [
+    { path: '/payload/more', message: 'is not a known field' },
+  ])
 })
 
 t.test('a file that would keep a worker from all others is refused', async (t) => {
