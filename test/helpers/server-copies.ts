@@ -36,11 +36,13 @@ export const originalOf = async (name: string, fill: (folder: string) => Promise
   return original
 }
 
-/** Many servers run at once here, and memory that is used again need not be asked for. The next start obeys. */
+/** Many servers run at once here, all in memory, and each is copied. They obey from their next start on. */
 const useLittleMemory = async (superuser: PostgresAddress): Promise<void> => {
   const client = new pg.Client(clientOptions(superuser))
   await client.connect()
   await client.query("alter system set shared_buffers = '64MB'")
+  await client.query("alter system set wal_recycle = 'off'")
+  await client.query('select pg_reload_conf()')
   await client.end()
 }
 

@@ -232,7 +232,7 @@ export const troubles = [
   { name: 'role', weight: 5, make: changeRole },
   { name: 'session', weight: 4, make: endSession },
   { name: 'slugs', weight: 5, make: swapSlugs },
-  { name: 'trade', weight: 6, make: trade },
+  { name: 'trade', weight: 4, make: trade },
   { name: 'lock', weight: 3, make: lock },
   { name: 'cut', weight: 1, make: cut },
   { name: 'deafen', weight: 0.5, make: deafen },
