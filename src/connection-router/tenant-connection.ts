@@ -284,9 +284,10 @@ export class TenantConnection implements Watched {
     clearTimeout(this.#goodbye)
     const error = this.#stopped ?? unavailable(this.#cause ?? new Error('the connection was closed'))
     const begun = mayHaveBegun(this.#pipeline, this.#cause)
+    const life = { openedAt: this.#openedAt, diedAt: performance.now() }
     for (const statement of this.#pipeline.abandon()) {
-      if (wasNoTry(statement, this.#openedAt, this.#pipeline, this.#cause)) statement.sent -= 1
-      statement.lostAt ??= performance.now()
+      if (wasNoTry(statement, life, this.#pipeline, this.#cause)) statement.sent -= 1
+      statement.lostAt ??= life.diedAt
       if (mayRunAgain(statement, statement === begun, this.#cause))
         void statement.owner?.rescue(statement, error)
       else statement.fail(error)

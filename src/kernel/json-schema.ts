@@ -3,20 +3,21 @@ import addFormats from 'ajv-formats'
 import type { TSchema } from 'typebox'
 import type { FieldError } from './errors.ts'
 import { isUuid } from './ids.ts'
-import { lazy } from './lazy.ts'
 
-const options = { allErrors: true, useDefaults: true, removeAdditional: false, strict: false } as const
+const options = { allErrors: true, removeAdditional: false, strict: false } as const
 
-const createAjv = (coerceTypes: boolean): Ajv =>
+const createAjv = (more: { useDefaults: boolean; coerceTypes: boolean }): Ajv =>
   addFormats
-    .default(new Ajv({ ...options, coerceTypes }))
+    .default(new Ajv({ ...options, ...more }))
     // The usual format also admits `urn:uuid:…`, which Postgres does not read.
     .addFormat('uuid', isUuid)
 
 /** Takes values as they are: a number is no text. Absent fields get their defaults. */
-export const exact = createAjv(false)
+export const exact = createAjv({ useDefaults: true, coerceTypes: false })
 /** For values that are text by nature: reads numbers and booleans from it. */
-export const fromText = createAjv(true)
+export const fromText = createAjv({ useDefaults: true, coerceTypes: true })
+/** Only looks. */
+const observer = createAjv({ useDefaults: false, coerceTypes: false })
 
 /** More than this many mistakes help nobody. */
 const maxFieldErrors = 20
@@ -33,9 +34,11 @@ const fieldError = ({ instancePath, message = 'is not valid', params }: ErrorObj
 export const fieldErrorsOf = (errors: readonly ErrorObject[]): FieldError[] =>
   errors.slice(0, maxFieldErrors).map(fieldError)
 
-/** Answers what is wrong with a value by this schema; nothing when it fits. The schema is compiled when first asked. */
-export const checkerOf = (schema: TSchema): ((value: unknown) => FieldError[]) =>
-  lazy(() => {
-    const fits = exact.compile(schema)
-    return (value) => (fits(value) ? [] : fieldErrorsOf(fits.errors ?? []))
-  })
+/**
+ * Answers what is wrong with a value by this schema, and leaves it as it is; nothing when it fits. Throws when this is no
+ * JSON Schema; what only TypeBox knows, such as `Refine`, is not looked at.
+ */
+export const checkerOf = (schema: TSchema): ((value: unknown) => FieldError[]) => {
+  const fits = observer.compile(schema)
+  return (value) => (fits(value) ? [] : fieldErrorsOf(fits.errors ?? []))
+}

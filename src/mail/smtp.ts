@@ -43,20 +43,16 @@ const openTransport = async ({ host, port, security, verify, login }: SmtpAddres
 }
 
 /** Opens a connection for each mail: mails are few, and nothing needs to be closed. */
-export const createSmtp = (address: SmtpAddress): Smtp => {
-  let opened: Promise<Transporter> | undefined
-  return {
-    send: async (message) => {
-      opened ??= openTransport(address)
-      const transport = await opened
-      try {
-        await transport.sendMail(message)
-        return undefined
-      } catch (error) {
-        const refusal = finalRefusal(error)
-        if (refusal === undefined) throw withoutReply(error)
-        return refusal
-      }
-    },
-  }
-}
+export const createSmtp = (address: SmtpAddress): Smtp => ({
+  send: async (message) => {
+    const transport = await openTransport(address)
+    try {
+      await transport.sendMail(message)
+      return undefined
+    } catch (error) {
+      const refusal = finalRefusal(error)
+      if (refusal === undefined) throw withoutReply(error)
+      return refusal
+    }
+  },
+})

@@ -41,7 +41,12 @@ t.test('stop is safe twice, ends open sessions, and leaves neither processes nor
 
 t.test('a running server', async (t) => {
   const dataDir = await newDataDir(t)
+  const { MASTER_KEY: before } = process.env
   process.env.MASTER_KEY = 'a secret of the environment'
+  t.teardown(() => {
+    if (before === undefined) delete process.env.MASTER_KEY
+    else process.env.MASTER_KEY = before
+  })
   const server = await start(t, { dataDir, durable: true })
 
   t.test('is set up for hundreds of connections, durable, with checksums', async (t) => {

@@ -234,6 +234,6 @@ export const troubles = [
   { name: 'slugs', weight: 5, make: swapSlugs },
   { name: 'trade', weight: 4, make: trade },
   { name: 'lock', weight: 3, make: lock },
-  { name: 'cut', weight: 1, make: cut },
+  { name: 'cut', weight: 2, make: cut },
   { name: 'deafen', weight: 0.5, make: deafen },
 ] as const

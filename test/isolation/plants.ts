@@ -11,8 +11,8 @@ const router = 'connection-router/'
 const keyedBySlug: Plant = {
   name: 'a pool is keyed by its tenant’s slug',
   edits: [
-    { file: 'master/placement.ts', from: "'t.plan',", to: "'t.plan', 't.slug'," },
-    { file: 'master/placement.ts', from: 'const { status, plan,', to: 'const { slug, status, plan,' },
+    { file: 'master/placement.ts', from: "'t.status',", to: "'t.status', 't.slug'," },
+    { file: 'master/placement.ts', from: 'const { status, id,', to: 'const { slug, status, id,' },
     { file: 'master/placement.ts', from: 'databaseId: id,', to: 'databaseId: id, slug,' },
     {
       file: `${router}directory.ts`,
@@ -150,7 +150,8 @@ export const plants: readonly Plant[] = [
 
 const root = new URL('../../src/', import.meta.url).href
 
-const edited = ({ name, edits }: Plant, file: string, source: string): string =>
+/** The source of a file with this bug in it. Throws when the source is not as it was. */
+export const edited = ({ name, edits }: Plant, file: string, source: string): string =>
   edits
     .filter((edit) => edit.file === file)
     .reduce((text, { from, to }) => {

@@ -1,6 +1,6 @@
 /**
  * The whole suite, as `npm test` runs it: every test file below `test/`, in batches that share a process each (`batch.ts`),
- * as many processes at once as there are processors.
+ * one process more at once than there are processors.
  */
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'

@@ -26,7 +26,7 @@ export class Statement {
   #reject: (error: unknown) => void = () => {}
   /** A plain read: when its connection dies before it answered, it may run once more on another one. */
   rescuable = false
-  /** How often it was sent. */
+  /** How often it was sent, but for what was no try. */
   sent = 0
   /** When a connection first died under it, in monotonic milliseconds. */
   lostAt: number | undefined

@@ -25,13 +25,24 @@ type Writes = Pick<Pipeline, 'head' | 'batches'>
 export const wasRefused = ({ batch }: Statement, { batches }: Writes, cause: unknown): boolean =>
   isBrokenPipe(cause) && batch >= batches
 
+/** Deaths of a tenant's connections so soon after each other have one reason. Milliseconds. */
+const oneBlowMs = 500
+
 /**
- * True when sending this statement on a connection that has died was no try of it: the connection refused it, or is older than
- * the first death it saw. Whatever ended that one has mostly ended all that the tenant had then, and word of it may come
- * after the statement went out.
+ * True when sending this statement on a connection that has died was no try of it: the connection refused it, or died of what
+ * the statement's first one died of. That is so when it was open by then, and died right after; word of it may come when
+ * the statement is on its way. Times are monotonic milliseconds.
  */
-export const wasNoTry = (statement: Statement, openedAt: number, writes: Writes, cause: unknown): boolean =>
-  wasRefused(statement, writes, cause) || (statement.lostAt !== undefined && openedAt < statement.lostAt)
+export const wasNoTry = (
+  statement: Statement,
+  life: { openedAt: number; diedAt: number },
+  writes: Writes,
+  cause: unknown,
+): boolean => {
+  const { lostAt } = statement
+  if (wasRefused(statement, writes, cause)) return true
+  return lostAt !== undefined && life.openedAt < lostAt && life.diedAt < lostAt + oneBlowMs
+}
 
 /** The statement that the server may have been at when the connection died: the oldest in flight, unless it was refused. */
 export const mayHaveBegun = (writes: Writes, cause: unknown): Statement | undefined =>

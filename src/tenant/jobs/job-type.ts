@@ -33,7 +33,7 @@ type Named<Payload extends TSchema> = Readonly<{
   summary: string
   /** What whoever puts it in must hold beside `job:run`: what they would need to do the same by themselves. */
   permission?: Permission
-  /** What a payload must be. Checked when a job is put in and again when it runs. */
+  /** What a payload must be, as JSON Schema. Checked when a job is put in and again when it runs. */
   payload: Payload
 }>
 

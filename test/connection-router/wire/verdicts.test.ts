@@ -30,14 +30,22 @@ t.test('what the last write carried was refused when that write broke the pipe, 
   t.notOk(wasRefused(last, writes, killed))
 })
 
-t.test('a connection older than the first that died under a statement was no try of it', async (t) => {
-  const [read, writes] = [readIn(1), { head: undefined, batches: 1 }]
-  t.notOk(wasNoTry(read, 1, writes, killed), 'the first death is one')
-  read.lostAt = 2
-  t.ok(wasNoTry(read, 1, writes, killed))
-  t.notOk(wasNoTry(read, 3, writes, killed))
-  t.ok(wasNoTry(read, 3, writes, brokenPipe), 'it was refused')
-})
+t.test(
+  'a connection that died of the same blow as the first under a statement was no try of it',
+  async (t) => {
+    const [read, writes] = [readIn(1), { head: undefined, batches: 1 }]
+    const [older, younger] = [
+      { openedAt: 1, diedAt: 4 },
+      { openedAt: 3, diedAt: 4 },
+    ]
+    t.notOk(wasNoTry(read, older, writes, killed), 'the first death is one')
+    read.lostAt = 2
+    t.ok(wasNoTry(read, older, writes, killed))
+    t.notOk(wasNoTry(read, younger, writes, killed))
+    t.notOk(wasNoTry(read, { openedAt: 1, diedAt: 502 }, writes, killed), 'another blow')
+    t.ok(wasNoTry(read, younger, writes, brokenPipe), 'it was refused')
+  },
+)
 
 t.test('the oldest in flight may have begun, unless it was refused', async (t) => {
   const head = readIn(2)

@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import { Email, Line } from '../../../http/schemas.ts'
 import { newId } from '../../../kernel/ids.ts'
 import { checkerOf } from '../../../kernel/json-schema.ts'
+import { lazy } from '../../../kernel/lazy.ts'
 import { writeSystemAudit } from '../../audit-log.ts'
 import { defineJobType, JobError } from '../job-type.ts'
 
@@ -73,8 +74,8 @@ const readRows = (csv: string): Row[] => {
   throw new JobError(`These are more than ${mostRows} rows: import them in several jobs.`, { final: true })
 }
 
-const faultsOfEmail = checkerOf(Email())
-const faultsOfName = checkerOf(Line({ maxLength: 100 }))
+const faultsOfEmail = lazy(() => checkerOf(Email()))
+const faultsOfName = lazy(() => checkerOf(Line({ maxLength: 100 })))
 const isName = (text: string): boolean => faultsOfName(text).length === 0
 
 const whyRefused = ({ email = '', firstName = '', lastName = '' }: Columns): string | undefined => {
