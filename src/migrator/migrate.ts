@@ -17,6 +17,9 @@ const readApplied = async (client: MigrationClient): Promise<Map<string, string>
   return new Map(rows.map((row) => [String(row.name), String(row.checksum)]))
 }
 
+const pendingOf = (set: MigrationSet, applied: Map<string, string>): string[] =>
+  set.migrations.map((m) => m.name).filter((name) => !applied.has(name))
+
 const refuseChanged = (set: MigrationSet, applied: Map<string, string>): void => {
   const changed = set.migrations.filter((m) => (applied.get(m.name) ?? m.checksum) !== m.checksum)
   if (changed.length === 0) return
@@ -54,7 +57,7 @@ export const migrate = async (client: MigrationClient, set: MigrationSet): Promi
     const applied = await readApplied(client)
     refuseChanged(set, applied)
     // Mostly nothing is to be done, and umzug brings a command line along, which takes a twentieth of a start to load.
-    if (set.migrations.every(({ name }) => applied.has(name))) return []
+    if (pendingOf(set, applied).length === 0) return []
     const { Umzug } = await import('umzug')
     const storage: UmzugStorage<MigrationClient> = {
       executed: async () => [...applied.keys()],
@@ -79,5 +82,5 @@ export const migrate = async (client: MigrationClient, set: MigrationSet): Promi
 /** Names of the migrations in `set` that this database does not have yet. Changes nothing but the log table. */
 export const pendingMigrations = async (client: MigrationClient, set: MigrationSet): Promise<string[]> => {
   const applied = await readApplied(client)
-  return set.migrations.map((m) => m.name).filter((name) => !applied.has(name))
+  return pendingOf(set, applied)
 }

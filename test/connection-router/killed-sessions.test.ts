@@ -3,7 +3,7 @@ import t from 'tap'
 import type { PlacedTenant } from '../../src/connection-router/directory.ts'
 import { isAppError } from '../../src/kernel/errors.ts'
 import { blocked, cluster, type Db, increment, inFlight, openInside, read } from './in-flight.ts'
-import { codeOf, startWorld, until } from './world.ts'
+import { codeOf, startWorld, type TestRouter, until } from './world.ts'
 
 const world = await startWorld(t, 1)
 const a = world.tenant(0)
@@ -16,6 +16,12 @@ const terminate = async ({ address }: PlacedTenant): Promise<void> => {
     `select pg_terminate_backend(pid) from pg_stat_activity where usename = $1 and application_name = 'freehold'`,
     [address.user],
   )
+}
+
+/** Ten reads in flight on one connection, which wait until `unlock`. */
+const blockedReads = (router: TestRouter, db: Db) => {
+  const reads = () => Array.from({ length: 10 }, () => read(db))
+  return blocked(superuser, router, 'lock table canary in access exclusive mode', reads, reads)
 }
 
 world.test('a statement timeout fails its own statement; the connection takes no new ones', async (t) => {
@@ -96,14 +102,7 @@ world.test(
 world.test('plain reads whose session was killed are tried once more', async (t) => {
   const router = world.router()
   await router.use(a.tenantId, async (db) => {
-    const reads = () => Array.from({ length: 10 }, () => read(db))
-    const { results, unlock } = await blocked(
-      superuser,
-      router,
-      'lock table canary in access exclusive mode',
-      reads,
-      reads,
-    )
+    const { results, unlock } = await blockedReads(router, db)
     await until(() => inFlight(router) === 10)
     await terminate(a)
     // More when the tenant's second connection, killed as well, was tried before that was known.
@@ -123,14 +122,7 @@ world.test('a read survives that all sessions were killed, although word of one 
   await router.use(a.tenantId, async (db) => {
     // A transaction holds one connection, so the reads beside it have another.
     await db.transaction().execute((trx) => Promise.all([sql`select 1`.execute(trx), read(db)]))
-    const reads = () => Array.from({ length: 10 }, () => read(db))
-    const { results, unlock } = await blocked(
-      superuser,
-      router,
-      'lock table canary in access exclusive mode',
-      reads,
-      reads,
-    )
+    const { results, unlock } = await blockedReads(router, db)
     const sessions = () =>
       world.admin<{ pid: number; state: string }>(
         `select pid, state from pg_stat_activity where usename = $1 and application_name = 'freehold' order by state`,
@@ -185,14 +177,7 @@ world.test('what is no plain read is not tried again', async (t) => {
 world.test('a suspended tenant keeps what is in flight, and nobody new gets in', async (t) => {
   const router = world.router()
   await router.use(a.tenantId, async (db) => {
-    const reads = () => Array.from({ length: 10 }, () => read(db))
-    const { results, unlock } = await blocked(
-      superuser,
-      router,
-      'lock table canary in access exclusive mode',
-      reads,
-      reads,
-    )
+    const { results, unlock } = await blockedReads(router, db)
     await until(() => inFlight(router) === 10)
     world.master.set(a.tenantId, { ...a, status: 'suspended' })
     router.invalidate(a.tenantId)

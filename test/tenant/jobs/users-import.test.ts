@@ -28,7 +28,7 @@ t.test('people are added, and each row that was refused is named with its line a
     '"Hopper, Admiral",grace@example.com,"Gra""ce"',
     'Nobody,,No,1',
     '',
-    'Wrong,not an address,Wrong,1',
+    'Wrong,a@b,Wrong,1',
     'Again,ADA@example.com,Ada,1',
     `Long,long@example.com,${'x'.repeat(101)},1`,
     `Admin,${admin.email},Already,1`,
