@@ -22,19 +22,25 @@ type Run = {
   /** The steps of an orderly end, run last opened first. A step that fails is logged and does not stop the others. */
   readonly closers: (() => Promise<void>)[]
   stopping: boolean
+  leave: Leave
   /** Called when the embedded server ends without being asked to. */
   readonly onLost: (why: string) => void
 }
 
-/** Load balancers see `not ready` for this long before the listener closes. A person at Ctrl-C does not wait for them. */
-const drainMs = 500
-
 /**
- * After the listener has closed, a client with a connection gets this long to send what it is about to send; from then on
- * connections that have nothing to say are closed, looked for this often.
+ * How much time others get to notice the end, in milliseconds: load balancers see `not ready` for `drain` before the listener
+ * closes; then a client with a connection has `farewell` to send what it is about to send, which it may have kept back for a
+ * second or two while it waited for an answer of another node.
  */
-const farewellMs = 1_000
+type Leave = Readonly<{ drain: number; farewell: number }>
+const slowLeave: Leave = { drain: 500, farewell: 3_000 }
+/** For the person at Ctrl-C. */
+const quickLeave: Leave = { drain: 0, farewell: 1_000 }
+
+/** After the farewell, connections that have nothing to say are closed, looked for this often. */
 const idleCheckMs = 50
+/** Who has asked while the event loop was busy for longer than this may not have been heard. */
+const calmMs = 2
 
 /** What a start that was told to stop half-way throws: no news to anybody. */
 class Stopped extends Error {}
@@ -160,18 +166,23 @@ const listen = async (app: App, config: Config): Promise<string> => {
  * nothing for a while are closed. Closed at once, as Node would, they could be cut while a request is on its way into them.
  * Requests under way are answered.
  */
-const closeApp = async (app: App): Promise<void> => {
+const closeApp = async (app: App, farewell: number): Promise<void> => {
   const { server } = app
   server.prependListener('request', (_request, answer) => void answer.setHeader('connection', 'close'))
   // In an immediate, so after a poll: whoever has arrived by then is let in, and what was sent by then is read.
   const closed = new Promise((resolve) => {
     setImmediate(() => NetServer.prototype.close.call(server, resolve))
   })
-  const dismissIdle = (): void => void setImmediate(() => server.closeIdleConnections())
+  const dismissIdle = (): void => {
+    const began = performance.now()
+    setImmediate(() => {
+      if (performance.now() - began < calmMs) server.closeIdleConnections()
+    })
+  }
   let timer: NodeJS.Timeout | undefined
   const patience = setTimeout(() => {
     timer = setInterval(dismissIdle, idleCheckMs)
-  }, farewellMs)
+  }, farewell)
   await closed
   clearTimeout(patience)
   clearInterval(timer)
@@ -197,7 +208,9 @@ const start = async (run: Run): Promise<void> => {
   const worker = config.role === 'api' ? undefined : await openWorker(run, service)
   if (config.role === 'worker') return log.info({ seconds: seconds() }, 'the worker is ready')
   const ready = createReadiness(readyChecks(service, worker), () => run.stopping)
-  const { app } = await open(run, buildApp(service, ready), (built) => closeApp(built.app))
+  const { app } = await open(run, buildApp(service, ready), (built) =>
+    closeApp(built.app, run.leave.farewell),
+  )
   const address = await open(run, listen(app, config))
   const { spares, postgres } = await open(run, service.manager.startFacts())
   const show = (firstAdmin: FirstAdmin | undefined): void => {
@@ -214,8 +227,8 @@ const reportFatal = (log: Logger, error: unknown, what: string): void => {
 }
 
 /** Closes what is open, last opened first, and ends the process. */
-const end = async (run: Run, exitCode: number, drain: number): Promise<never> => {
-  run.stopping = true
+const end = async (run: Run, exitCode: number): Promise<never> => {
+  const { drain } = run.leave
   if (drain > 0) await new Promise((resolve) => setTimeout(resolve, drain))
   for (let closer = run.closers.pop(); closer !== undefined; closer = run.closers.pop()) {
     await closer().catch((error: unknown) => run.log.error({ err: error }, 'a part did not close cleanly'))
@@ -227,8 +240,12 @@ const end = async (run: Run, exitCode: number, drain: number): Promise<never> =>
 export const runUntilStopped = async (config: Config): Promise<void> => {
   const log = createLogger(config.logLevel)
   let ending: Promise<never> | undefined
-  const stop = (exitCode: number, drain = 0): Promise<never> => {
-    ending ??= end(run, exitCode, drain)
+  const stop = (exitCode: number, leave = quickLeave): Promise<never> => {
+    if (ending === undefined) {
+      run.stopping = true
+      run.leave = leave
+      ending = end(run, exitCode)
+    }
     return ending
   }
   const onLost = (why: string): void => {
@@ -239,10 +256,10 @@ export const runUntilStopped = async (config: Config): Promise<void> => {
     )
     void stop(1)
   }
-  const run: Run = { config, log, closers: [], stopping: false, onLost }
+  const run: Run = { config, log, closers: [], stopping: false, leave: quickLeave, onLost }
   // A closed terminal ends the process like Ctrl-C, or its database server would stay behind.
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => void stop(0))
-  process.on('SIGTERM', () => void stop(0, drainMs))
+  process.on('SIGTERM', () => void stop(0, slowLeave))
   const crash = (error: unknown): void => {
     reportFatal(log, error, 'an error that nobody handled')
     void stop(1)
