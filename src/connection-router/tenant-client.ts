@@ -22,14 +22,24 @@ const startOptions = [
 type LoginOfDriver = {
   password: unknown
   saslSession: { message: string; mechanism: string; response: string; serverSignature?: string } | null
-  connection: { sendSCRAMClientFinalMessage(response: string): void }
+  connection: pg.Connection & { sendSCRAMClientFinalMessage(response: string): void }
 }
 const driver = pg.Client.prototype as unknown as {
   _handleAuthSASLContinue(message: { data: string }): Promise<void>
 }
 
-/** The driver's client, which answers the server's challenge itself where that is the plain case. */
+/**
+ * The driver's client, which answers the server's challenge itself where that is the plain case, and then says in the same
+ * breath what is to follow the login.
+ */
 class TenantClient extends pg.Client {
+  readonly #sayMore: () => void
+
+  constructor(config: pg.ClientConfig, sayMore: () => void) {
+    super(config)
+    this.#sayMore = sayMore
+  }
+
   /** The driver's own name for it: under another one nobody would call it, and logins would only be slower. */
   _handleAuthSASLContinue(message: { data: string }): Promise<void> | void {
     const { password, saslSession: session, connection } = this as unknown as LoginOfDriver
@@ -41,19 +51,33 @@ class TenantClient extends pg.Client {
     if (session === null || answer === undefined) return driver._handleAuthSASLContinue.call(this, message)
     // With the signature the driver checks the server's last message.
     Object.assign(session, { message: 'SASLResponse', ...answer })
+    const { stream } = connection
+    stream.cork()
     connection.sendSCRAMClientFinalMessage(answer.response)
+    this.#sayMore()
+    stream.uncork()
   }
 }
 
-/** The driver's client for one connection to a tenant's database, not connected yet. */
-export const newTenantClient = (address: PostgresAddress, statementTimeoutMs: number): pg.Client =>
-  new TenantClient({
-    ...clientOptions(address),
-    application_name: 'freehold',
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 10_000,
-    statement_timeout: statementTimeoutMs,
-    idle_in_transaction_session_timeout: idleInTransactionMs,
-    lock_timeout: Math.min(lockTimeoutMs, statementTimeoutMs),
-    options: startOptions.map((option) => `-c ${option}`).join(' '),
-  })
+/**
+ * The driver's client for one connection to a tenant's database, not connected yet. It calls `sayMore` when it has said its
+ * last word of the login: the server reads what is written then as soon as it has let us in. Not always, see `answerScram`.
+ */
+export const newTenantClient = (
+  address: PostgresAddress,
+  statementTimeoutMs: number,
+  sayMore: () => void = () => {},
+): pg.Client =>
+  new TenantClient(
+    {
+      ...clientOptions(address),
+      application_name: 'freehold',
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      statement_timeout: statementTimeoutMs,
+      idle_in_transaction_session_timeout: idleInTransactionMs,
+      lock_timeout: Math.min(lockTimeoutMs, statementTimeoutMs),
+      options: startOptions.map((option) => `-c ${option}`).join(' '),
+    },
+    sayMore,
+  )

@@ -36,7 +36,8 @@ const maxInFlight = 64
 /** Nor are statements sent behind others that should take longer than this together: 10 ms. */
 const mostTicksAhead = 2
 
-const identityQuery = 'select current_database() as database, current_user as role, session_user as login'
+/** `current_catalog` is the database, and needs no look-up of a function. */
+const identityQuery = 'select current_catalog as database, current_user as role, session_user as login'
 
 /** One server connection of one tenant. It speaks only after the server has proved to be the tenant's own database. */
 export class TenantConnection implements Watched {
@@ -58,6 +59,7 @@ export class TenantConnection implements Watched {
   /** Why nothing may run here any more. */
   #stopped: AppError | undefined
   #cancelKey: CancelKey | undefined
+  #identity: Statement | undefined
   readonly #overseer: Overseer
 
   constructor(
@@ -71,7 +73,7 @@ export class TenantConnection implements Watched {
     this.#events = events
     this.#watch = around.watch
     this.#tenantId = around.tenantId
-    this.#client = newTenantClient(address, settings.statementTimeoutMs)
+    this.#client = newTenantClient(address, settings.statementTimeoutMs, () => this.#askIdentity())
     const { connection } = this.#client
     this.#pipeline = new Pipeline(connection, around.watch, {
       answered: (statement) => this.#answered(statement),
@@ -88,6 +90,7 @@ export class TenantConnection implements Watched {
       write: (bytes) => connection.stream.write(bytes),
       die: (cause) => this.#die(cause),
     })
+    this.#client.once('connect', () => this.#pipeline.attach())
     this.#client.on('error', (error) => this.#broke(error))
     this.#client.once('end', () => this.#end())
     // When connect() itself throws (a port out of range), the client never says 'end'.
@@ -104,7 +107,6 @@ export class TenantConnection implements Watched {
     const timer = setTimeout(() => stream.destroy(), this.#connectTimeoutMs)
     try {
       await this.#client.connect()
-      this.#pipeline.attach()
       await this.#checkIdentity()
     } catch (error) {
       this.#lost = true
@@ -116,10 +118,20 @@ export class TenantConnection implements Watched {
     }
   }
 
-  async #checkIdentity(): Promise<void> {
+  /** Asks whose database this is, once: with the last word of the login where it can, as each answer takes its time. */
+  #askIdentity(): Statement {
+    if (this.#identity !== undefined) return this.#identity
     const statement = new Statement(readText(identityQuery), [], undefined)
+    // Nobody waits for it when the login fails.
+    statement.promise.catch(() => {})
     this.#pipeline.send(statement, false)
-    const { rows } = await statement.promise
+    this.#pipeline.flush()
+    this.#identity = statement
+    return statement
+  }
+
+  async #checkIdentity(): Promise<void> {
+    const { rows } = await this.#askIdentity().promise
     const reached = rows[0] as { database: string; role: string; login: string } | undefined
     const { database, user } = this.#address
     if (reached?.database === database && reached.role === user && reached.login === user) return

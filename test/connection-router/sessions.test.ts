@@ -3,6 +3,7 @@ import { type RawBuilder, sql } from 'kysely'
 import t from 'tap'
 import type { PlacedTenant } from '../../src/connection-router/directory.ts'
 import type { TenantDb } from '../../src/connection-router/tenant-db.ts'
+import { scramVerifier } from '../../src/kernel/crypto.ts'
 import { AppError } from '../../src/kernel/errors.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { codeOf, startWorld, type TestRouter, type TestSchema, until } from './world.ts'
@@ -177,13 +178,19 @@ world.test('a parameter that cannot be sent spoils its own connection only', asy
 /** Stands between the router and the server, and passes everything on, changed as the test says. */
 const proxyTo = async (
   { address: { host, port } }: PlacedTenant,
-  change: { startup?(message: Buffer): Buffer; answer?(bytes: Buffer, send: (bytes: Buffer) => void): void },
+  change: {
+    startup?(message: Buffer): Buffer
+    /** Told of all that the router says. */
+    said?(bytes: Buffer): void
+    answer?(bytes: Buffer, send: (bytes: Buffer) => void): void
+  },
 ): Promise<{ server: Server; address: { host: string; port: number } }> => {
   const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port }
   const server = createServer({ allowHalfOpen: true }, (inbound: Socket) => {
     const outbound = createConnection({ ...target, allowHalfOpen: true })
     inbound.once('data', (startup: Buffer) => {
       outbound.write(change.startup?.(startup) ?? startup)
+      if (change.said !== undefined) inbound.on('data', change.said)
       inbound.pipe(outbound)
     })
     const send = (bytes: Buffer): unknown => inbound.write(bytes)
@@ -217,23 +224,53 @@ world.test('an error whose end of statement comes late does not cost the connect
   t.equal(router.stats().opens, 1)
 })
 
-world.test('a wrong database that answers is caught before it is asked anything', async (t) => {
-  const swap = (message: Buffer): Buffer =>
-    Buffer.from(message.toString('latin1').replaceAll(a.address.database, b.address.database), 'latin1')
-  const { server, address } = await proxyTo(a, { startup: swap })
-  t.teardown(() => server.close())
-  // Both take the same password, so that nothing but the router stands between the tenant and the wrong database.
-  await world.admin(`alter role ${b.address.user} password '${a.address.password}'`)
-  t.teardown(() => world.admin(`alter role ${b.address.user} password '${b.address.password}'`))
-  world.master.set(a.tenantId, { ...a, address: { ...a.address, ...address } })
-  const lines: string[] = []
-  const router: TestRouter = world.router({
-    log: createLogger('error', { write: (line: string) => lines.push(line) }),
+for (const iterations of [1, 4096]) {
+  const login = iterations === 1 ? 'our own login' : "the driver's login"
+  world.test(`${login}: a wrong database is caught before it is asked anything`, async (t) => {
+    const swap = (message: Buffer): Buffer =>
+      Buffer.from(message.toString('latin1').replaceAll(a.address.database, b.address.database), 'latin1')
+    const asked: string[] = []
+    const said = (bytes: Buffer): void => void asked.push(bytes.toString('latin1'))
+    const { server, address } = await proxyTo(a, { startup: swap, said })
+    t.teardown(() => server.close())
+    // Both take the same password, so that nothing but the router stands between the tenant and the wrong database.
+    const setPassword = (verifier: string) =>
+      world.admin(`alter role ${b.address.user} password '${verifier}'`)
+    await setPassword(scramVerifier(a.address.password, iterations))
+    t.teardown(() => setPassword(scramVerifier(b.address.password, 1)))
+    world.master.set(a.tenantId, { ...a, address: { ...a.address, ...address } })
+    const lines: string[] = []
+    const router: TestRouter = world.router({
+      log: createLogger('error', { write: (line: string) => lines.push(line) }),
+    })
+    const read = router.use(a.tenantId, (db) => db.selectFrom('canary').selectAll().execute())
+    t.equal(await codeOf(read), 'database_unavailable')
+    t.equal(router.stats().mismatches, 1)
+    t.equal(lines.length, 1)
+    t.match(lines[0], /another database/)
+    t.notMatch(lines[0], a.address.password)
+    t.match(asked.join(''), /current_catalog/)
+    t.notMatch(asked.join(''), /canary/)
   })
-  const read = router.use(a.tenantId, (db) => db.selectFrom('canary').selectAll().execute())
-  t.equal(await codeOf(read), 'database_unavailable')
-  t.equal(router.stats().mismatches, 1)
-  t.equal(lines.length, 1)
-  t.match(lines[0], /another database/)
-  t.notMatch(lines[0], a.address.password)
-})
+}
+
+world.test(
+  'whose database it is is asked with the last word of the login, not after its answer',
+  async (t) => {
+    const events: string[] = []
+    const { server, address } = await proxyTo(a, {
+      said: (bytes) => {
+        if (bytes.includes('current_catalog')) events.push('asked')
+      },
+      answer: (bytes, send) => {
+        // AuthenticationOk: 'R', a length of 8, 0.
+        if (bytes.includes(Buffer.from('520000000800000000', 'hex'))) events.push('let in')
+        send(bytes)
+      },
+    })
+    t.teardown(() => server.close())
+    world.master.set(a.tenantId, { ...a, address: { ...a.address, ...address } })
+    await world.router().use(a.tenantId, (db) => db.selectFrom('canary').selectAll().execute())
+    t.strictSame(events, ['asked', 'let in'])
+  },
+)

@@ -6,7 +6,7 @@ import {
   type ConnectionRouterOptions,
 } from '../../src/connection-router/connection-router.ts'
 import type { PlacedTenant, TenantPlacement } from '../../src/connection-router/directory.ts'
-import { randomSecret } from '../../src/kernel/crypto.ts'
+import { randomSecret, scramVerifier } from '../../src/kernel/crypto.ts'
 import { databaseName } from '../../src/kernel/ids.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
@@ -36,7 +36,8 @@ const createTenant = async (admin: pg.Client, server: PostgresAddress): Promise<
   const [tenantId, databaseId] = [randomUUID(), randomUUID()]
   const name = databaseName(databaseId)
   const password = randomSecret()
-  await admin.query(`create role ${name} login password '${password}'`)
+  // As a tenant's role is made; see decision 15.
+  await admin.query(`create role ${name} login password '${scramVerifier(password, 1)}'`)
   await admin.query(`create database ${name} owner ${name} template template0`)
   const address = { ...server, database: name, user: name, password }
   const client = new pg.Client(clientOptions({ ...server, database: name }))

@@ -41,7 +41,7 @@ export class Pipeline {
   #outgoing: Buffer[] = []
   #flushing = false
   #batches = 0
-  readonly #flushSoon = (): void => this.#flush()
+  readonly #flushSoon = (): void => this.flush()
   /** The tick of the last message from the server. */
   heardAt = 0
 
@@ -108,7 +108,7 @@ export class Pipeline {
     statement.sentAt = this.#watch.now
     statement.batch = this.#batches + 1
     this.#append(statement)
-    if (this.#outgoing.length >= batch) this.#flush()
+    if (this.#outgoing.length >= batch) this.flush()
     else if (!this.#flushing) {
       this.#flushing = true
       setImmediate(this.#flushSoon)
@@ -141,7 +141,8 @@ export class Pipeline {
     this.#load += statement.cost
   }
 
-  #flush(): void {
+  /** Writes what is to be sent, which else waits for the end of the loop's turn. */
+  flush(): void {
     this.#flushing = false
     const outgoing = this.#outgoing
     const [first] = outgoing
