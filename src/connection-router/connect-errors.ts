@@ -35,9 +35,9 @@ export const clusterIsAway = (error: unknown): boolean => {
   return /^(08|53|57P0[1235])/.test(code) && !ownLimitRoutines.has(routine)
 }
 
-/** The caller's error when no connection became free in time. */
-export const overloaded = (cause?: unknown): AppError =>
-  new AppError('overloaded', 'The service is busy. Try again shortly.', { retryAfter: 1, cause })
+/** The caller's error when no connection became free in time. Trying again makes sense after `retryAfter` seconds. */
+export const overloaded = (cause?: unknown, retryAfter = 1): AppError =>
+  new AppError('overloaded', 'The service is busy. Try again shortly.', { retryAfter, cause })
 
 /**
  * True when this error ends the connection: the server said so (class 08, 57P01 admin shutdown, 57P02 crash, 57P03

@@ -41,8 +41,9 @@ export const refuseWaiting = <C extends ServerConnection>(
 export type Wait<T> = { readonly promise: Promise<T>; give(value: T): void; refuse(error: unknown): void }
 
 /**
- * Starts to wait. At the deadline it is refused with `overloaded`, and when the signal is aborted with its reason;
- * before that, `leave` is called.
+ * Starts to wait. At the deadline it is refused with `overloaded`, to be tried again after as long a time (whoever waited
+ * for 5 s in vain finds no room a second later either, and a crowd that came back then would only keep the node busy), and
+ * when the signal is aborted with its reason; before that, `leave` is called.
  */
 export const startWait = <T>(
   { timeoutMs, signal }: WaitLimits,
@@ -68,7 +69,8 @@ export const startWait = <T>(
   const timer = setTimeout(() => {
     counters.timeouts += 1
     leave()
-    refuse(overloaded(new Error(`no connection became free within ${timeoutMs} ms`)))
+    const error = new Error(`no connection became free within ${timeoutMs} ms`)
+    refuse(overloaded(error, Math.ceil(timeoutMs / 1_000)))
   }, timeoutMs)
   signal?.addEventListener('abort', onAbort, { once: true })
   const give = (value: T): void => {

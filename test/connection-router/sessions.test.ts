@@ -1,4 +1,5 @@
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type RawBuilder, sql } from 'kysely'
 import t from 'tap'
 import type { PlacedTenant } from '../../src/connection-router/directory.ts'
@@ -206,12 +207,16 @@ const proxyTo = async (
 }
 
 world.test('an error whose end of statement comes late does not cost the connection', async (t) => {
+  let sent = Promise.resolve()
   const { server, address } = await proxyTo(a, {
     answer: (bytes, send) => {
       // ReadyForQuery: 'Z', a length of 5, a status.
       const ready = bytes.at(-6) === 0x5a ? bytes.length - 6 : bytes.length
-      send(bytes.subarray(0, ready))
-      setTimeout(() => send(bytes.subarray(ready)), 5)
+      sent = sent.then(async () => {
+        send(bytes.subarray(0, ready))
+        await sleep(5)
+        send(bytes.subarray(ready))
+      })
     },
   })
   t.teardown(() => server.close())
