@@ -69,6 +69,18 @@ t.test('every command explains itself on standard output and exits 0', async (t)
   )
 })
 
+t.test('what only explains itself loads no library of databases', async (t) => {
+  const forbid = `import { registerHooks } from 'node:module'
+    registerHooks({ resolve(name, context, next) {
+      if (['kysely', 'pg'].includes(name)) throw new Error(name + ' is loaded')
+      return next(name, context)
+    } })`
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(forbid)}` }
+  const { code, stderr } = await freeholdOn(dataDir, env)('--help')
+  t.same({ code, stderr }, { code: 0, stderr: '' })
+  t.match((await freeholdOn(dataDir, env)('tenant', 'list')).stderr, /is loaded/, 'which would be seen')
+})
+
 t.test('--version prints the version of the package', async (t) => {
   t.same(await freehold('--version'), { code: 0, stdout: `${packageFile.version}\n`, stderr: '' })
 })

@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
 import { AppError } from '../../../src/kernel/errors.ts'
-import { findArchive, readArchive } from '../../../src/master/audit-archives.ts'
 import { line } from '../../arguments.ts'
 import { verb } from '../../program.ts'
 import { createProgress } from '../../progress.ts'
@@ -10,6 +9,7 @@ export const addAuditArchive = (parent: Command): void => {
     .argument('<tenantId>', 'its id, as in GET /platform/erasures', line(63))
     .action(async (tenantId: string) => {
       const { withInstallation } = await import('../../installation.ts')
+      const { findArchive, readArchive } = await import('../../../src/master/audit-archives.ts')
       await withInstallation(createProgress(true), async ({ master, box }) => {
         if ((await findArchive(master.db, tenantId)) === undefined) {
           throw new AppError('not_found', `no audit log is kept of a tenant ${tenantId}`)

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { listSystemUsers, type SystemUser } from '../../../src/master/system-users.ts'
+import type { SystemUser } from '../../../src/master/system-users.ts'
 import { type Column, print, printJson, printTable } from '../../output.ts'
 import { verb } from '../../program.ts'
 import { createProgress } from '../../progress.ts'
@@ -23,6 +23,7 @@ export const addSystemUserList = (parent: Command): void => {
     async (_: unknown, command: Command) => {
       const { json = false } = command.optsWithGlobals<{ json?: boolean }>()
       const { withInstallation } = await import('../../installation.ts')
+      const { listSystemUsers } = await import('../../../src/master/system-users.ts')
       const rows = await withInstallation(createProgress(json), ({ master }) =>
         listSystemUsers(master.db, { limit: most, after: undefined }),
       )

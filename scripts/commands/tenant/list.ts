@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type ListedTenant, listTenants } from '../../../src/master/tenants.ts'
+import type { ListedTenant } from '../../../src/master/tenants.ts'
 import { id, wholeNumber } from '../../arguments.ts'
 import type { Installation } from '../../installation.ts'
 import { type Column, print, printJson, printTable } from '../../output.ts'
@@ -15,6 +15,7 @@ const batch = 1_000
 type Tenants = { data: ListedTenant[]; nextCursor: string | null }
 
 const readPage = async (installation: Installation, limit: number, after?: string): Promise<Tenants> => {
+  const { listTenants } = await import('../../../src/master/tenants.ts')
   const rows = await listTenants(installation.master.db, { limit: limit + 1, after })
   const data = rows.slice(0, limit)
   return { data, nextCursor: rows.length > limit ? (data.at(-1)?.id ?? null) : null }

@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
 import { AppError } from '../../../src/kernel/errors.ts'
 import type { MasterDb } from '../../../src/master/master.ts'
-import { findTenant } from '../../../src/master/tenants.ts'
 import { line } from '../../arguments.ts'
 import { printFields, printJson } from '../../output.ts'
 import { verb } from '../../program.ts'
@@ -9,6 +8,7 @@ import { createProgress } from '../../progress.ts'
 import { toTenantFields, toTenantJson } from './tenant-view.ts'
 
 const readTenant = async (db: MasterDb, idOrSlug: string) => {
+  const { findTenant } = await import('../../../src/master/tenants.ts')
   const tenant = await findTenant(db, idOrSlug)
   if (tenant === undefined) {
     throw new AppError('not_found', `there is no tenant ${idOrSlug}; freehold tenant list shows all`)
