@@ -99,16 +99,22 @@ export class ConnectionRouter<Schema> {
 
   /**
    * Begins to open a connection for a tenant that has none, for someone who is about to use it and has still to be
-   * admitted. What goes wrong shows when it is used.
+   * admitted. Resolves when that has begun, or when there is nothing to begin; what goes wrong shows when it is used.
    */
-  warm(tenantId: string): void {
-    this.#warm(tenantId).catch(() => {})
+  warm(tenantId: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.#warm(tenantId, resolve).then(resolve, () => resolve())
+    })
   }
 
-  async #warm(tenantId: string): Promise<void> {
+  async #warm(tenantId: string, begun: () => void): Promise<void> {
     const hold = await this.#hold(tenantId)
     try {
-      await this.#whenServed(hold, unaborted, (cluster, pool, limits) => cluster.sharing.warm(pool, limits))
+      await this.#whenServed(hold, unaborted, (cluster, pool, limits) => {
+        const warmed = cluster.sharing.warm(pool, limits)
+        begun()
+        return warmed
+      })
     } finally {
       hold.finish()
     }

@@ -111,8 +111,11 @@ type Deps = {
   authenticate: Authenticate
   grants: Grants
   lease: (tenantId: string, options: { signal: LazySignal }) => Promise<TenantLease>
-  /** Begins to open a connection of a tenant that has none, for a request that is being admitted. */
-  warm: (tenantId: string) => void
+  /**
+   * Begins to open a connection of a tenant that has none, for a request that is being admitted; resolves when that has
+   * begun. Never rejects.
+   */
+  warm: (tenantId: string) => Promise<void>
   countRequest: CountRequest
 }
 
@@ -158,8 +161,8 @@ const enterTenant = (
   refuseForeignHints(request, tenantId)
   const grant = grants.peekGrant(tenantId, personId)
   if (grant !== undefined) return enter(grant)
-  if (database) warm(tenantId)
-  return grants.grant(tenantId, personId).then(enter)
+  const look = () => grants.grant(tenantId, personId)
+  return (database ? warm(tenantId).then(look) : look()).then(enter)
 }
 
 /** Checks the rule and keeps what it found on the request; a promise only when something had to be looked up. */
@@ -170,10 +173,12 @@ const admit = (
   reply: FastifyReply,
 ): Promise<void> | undefined => {
   // Only a token that we signed gets here, so nobody can have us look up or open what is not theirs, or was.
-  const expect = (tenantId: string, personId: string): void => {
-    // The longest way first.
-    if (rule.scope === 'tenant' && rule.database) deps.warm(tenantId)
-    deps.grants.grant(tenantId, personId).catch(() => {})
+  const expect = (tenantId: string, personId: string): Promise<void> | undefined => {
+    const look = (): void => void deps.grants.grant(tenantId, personId).catch(() => {})
+    // The longest way first: what is asked of the master meanwhile must not keep it from saying where the tenant is.
+    if (rule.scope === 'tenant' && rule.database) return deps.warm(tenantId).then(look)
+    look()
+    return undefined
   }
   const found = deps.authenticate(request, rule.scope === 'tenant' ? expect : undefined)
   const check = (identity: Identity): Promise<void> | undefined => {

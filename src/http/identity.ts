@@ -67,8 +67,8 @@ export const forged = (): AppError =>
 /** Answers who calls: at once when everything is remembered. Throws (or rejects with) `unauthenticated`, `token_expired`. */
 export type Authenticate = (
   request: FastifyRequest,
-  /** Told whose session, in which tenant, has to be looked up: time to look up the rest as well. */
-  expect?: (tenantId: string, personId: string) => void,
+  /** Told whose session, in which tenant, has to be looked up: time to look up the rest as well. May have it wait. */
+  expect?: (tenantId: string, personId: string) => Promise<void> | undefined,
 ) => Identity | Promise<Identity>
 
 const toIdentity = (
@@ -136,7 +136,8 @@ export const createAuthenticate = (
     const claims = tokens.verify(cookie ?? bearerToken(request, headers))
     const session = grants.peekSession(claims.sid)
     if (session !== undefined) return identify(request, claims, session, inCookies)
-    if (claims.tid !== undefined) expect?.(claims.tid, claims.sub)
-    return grants.session(claims.sid).then((found) => identify(request, claims, found, inCookies))
+    const expected = claims.tid === undefined ? undefined : expect?.(claims.tid, claims.sub)
+    const look = () => grants.session(claims.sid)
+    return (expected?.then(look) ?? look()).then((found) => identify(request, claims, found, inCookies))
   }
 }

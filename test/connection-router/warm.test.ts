@@ -6,8 +6,8 @@ const { tenantId } = world.tenant(0)
 
 world.test('a connection that is warmed is the one the statement then takes', async (t) => {
   const router = world.router()
-  router.warm(tenantId)
-  router.warm(tenantId)
+  void router.warm(tenantId)
+  void router.warm(tenantId)
   const rows = await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
   t.ok(rows.length > 0)
   const { opens, leases, waiters, clusters } = router.stats()
@@ -17,21 +17,31 @@ world.test('a connection that is warmed is the one the statement then takes', as
 
 world.test('warmed for nobody it becomes idle and is in nobody’s way', async (t) => {
   const router = world.router()
-  router.warm(tenantId)
+  void router.warm(tenantId)
   await until(() => router.stats().clusters[0]?.idle === 1)
   t.match(router.stats(), { opens: 1, leases: 0, waiters: 0 })
-  router.warm(tenantId)
+  void router.warm(tenantId)
   await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
   t.equal(router.stats().opens, 1)
 })
 
 world.test('warming what cannot be reached or does not exist harms nobody', async (t) => {
   const router = world.router()
-  router.warm('01a1fc88-1d40-73d4-998d-d2e5efdfe288')
+  await router.warm('01a1fc88-1d40-73d4-998d-d2e5efdfe288')
   await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
   await until(() => router.stats().leases === 0)
   t.equal(router.stats().opens, 1)
   await router.close()
-  router.warm(tenantId)
+  await router.warm(tenantId)
   t.equal(router.stats().leases, 0)
+})
+
+world.test('it resolves when the connection is being opened, before it is open', async (t) => {
+  const router = world.router()
+  await router.warm(tenantId)
+  t.match(router.stats(), { opens: 1, clusters: [{ opening: 1, idle: 0 }] })
+  await until(() => router.stats().clusters[0]?.idle === 1)
+  await router.warm(tenantId)
+  t.equal(router.stats().opens, 1, 'and at once when there is nothing to open')
+  await until(() => router.stats().leases === 0)
 })

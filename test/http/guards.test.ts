@@ -78,7 +78,7 @@ t.test('a stream that a handler returns keeps the lease until it has ended', asy
   const guards = createGuards(app, {
     authenticate: () => ({ personId, tenantId, sessionId: personId, platformAdmin: false, system: false }),
     grants: service.grants,
-    warm: () => {},
+    warm: async () => {},
     countRequest: () => {},
     lease: async () => {
       out += 1
@@ -111,6 +111,40 @@ t.test('a stream that a handler returns keeps the lease until it has ended', asy
   t.equal(out, 0)
 })
 
+t.test('where the tenant is comes before what the person holds there', async (t) => {
+  const { personId, tenantId } = await newTenant()
+  const identity = { personId, tenantId, sessionId: personId, platformAdmin: false, system: false }
+  for (const known of [true, false]) {
+    const app = createServer(createLogger('silent'))
+    t.teardown(() => app.close())
+    const events: string[] = []
+    const { grants } = service
+    const guards = createGuards(app, {
+      authenticate: (_request, expect) => {
+        if (known) return identity
+        return Promise.resolve(expect?.(tenantId, personId)).then(() => identity)
+      },
+      grants: {
+        peekGrant: () => undefined,
+        grant: async (...of: Parameters<typeof grants.grant>) => {
+          events.push('grant')
+          return grants.grant(...of)
+        },
+      } as unknown as typeof grants,
+      warm: async () => {
+        await new Promise(setImmediate)
+        events.push('way')
+      },
+      countRequest: () => {},
+      lease: async () => ({ tenantId, db: undefined, release: () => {} }),
+    })
+    openRouteLedger(app, guards)
+    app.get('/api/data', { config: tenantRoute('tenant-api:tenant:read') }, async () => 'fine')
+    t.equal((await app.inject('/api/data')).body, 'fine')
+    t.strictSame(events.slice(0, 2), ['way', 'grant'], known ? 'the session was remembered' : 'it was not')
+  }
+})
+
 /** A small application with the real guards and grants, which counts what is asked of a tenant's database. */
 const memberApp = (t: Test) => {
   const app = createServer(createLogger('silent'))
@@ -127,7 +161,7 @@ const memberApp = (t: Test) => {
       return now
     },
     grants: service.grants,
-    warm: () => {
+    warm: async () => {
       asked.warm += 1
     },
     countRequest: () => {},

@@ -59,3 +59,40 @@ t.test('a remembered session is not believed after its end', async (t) => {
   now += 1
   t.match((await ask()).json(), { code: 'unauthenticated' })
 })
+
+t.test('a session is looked up only when what was expected lets it', async (t) => {
+  const { personId } = await signUp()
+  const tenantId = newId()
+  const { id } = await service.master.db
+    .selectFrom('sessions')
+    .select('id')
+    .where('person_id', '=', personId)
+    .executeTakeFirstOrThrow()
+  const claims = {
+    sub: personId,
+    sid: id,
+    tid: tenantId,
+    kind: 'user',
+    jti: newId(),
+    iat: 0,
+    exp: 0,
+  } as const
+  const events: string[] = []
+  const look: typeof service.grants.session = async (sessionId) => {
+    events.push('looked up')
+    return service.grants.session(sessionId)
+  }
+  const grants = { peekSession: () => undefined, session: look } as unknown as typeof service.grants
+  const tokens = { issue: () => '', verify: () => claims }
+  const authenticate = createAuthenticate(tokens, grants, { now: () => new Date() })
+  const expect = async (...expected: string[]): Promise<void> => {
+    t.strictSame(expected, [tenantId, personId])
+    await new Promise(setImmediate)
+    events.push('let')
+  }
+  const server = createServer(createLogger('silent'))
+  server.get('/', async (request) => authenticate(request, expect))
+  const answer = await server.inject({ url: '/', headers: { authorization: 'Bearer x' } })
+  t.match(answer.json(), { personId, tenantId })
+  t.strictSame(events, ['let', 'looked up'])
+})
