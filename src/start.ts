@@ -39,8 +39,9 @@ const quickLeave: Leave = { drain: 0, farewell: 1_000 }
 
 /** After the farewell, connections that have nothing to say are closed, looked for this often. */
 const idleCheckMs = 50
-/** Who has asked while the event loop was busy for longer than this may not have been heard. */
+/** Who has asked while the event loop was busy for longer than this may not have been heard: they get so much more time. */
 const calmMs = 2
+const mostUneaseMs = 2_000
 
 /** What a start that was told to stop half-way throws: no news to anybody. */
 class Stopped extends Error {}
@@ -173,10 +174,12 @@ const closeApp = async (app: App, farewell: number): Promise<void> => {
   const closed = new Promise((resolve) => {
     setImmediate(() => NetServer.prototype.close.call(server, resolve))
   })
+  const latest = performance.now() + farewell + mostUneaseMs
   const dismissIdle = (): void => {
     const began = performance.now()
     setImmediate(() => {
-      if (performance.now() - began < calmMs) server.closeIdleConnections()
+      const now = performance.now()
+      if (now - began < calmMs || now > latest) server.closeIdleConnections()
     })
   }
   let timer: NodeJS.Timeout | undefined

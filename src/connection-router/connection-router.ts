@@ -3,6 +3,7 @@ import { ClusterBudget } from './cluster-budget.ts'
 import { overloaded } from './connect-errors.ts'
 import { connector } from './connector.ts'
 import { Directory } from './directory.ts'
+import { headStart } from './head-start.ts'
 import { type Lease, LeaseHold, type LeaseOptions, type LeaseOwner, leaseOf } from './lease.ts'
 import { LeaseBook } from './lease-book.ts'
 import { type ConnectionRouterOptions, routerDefaults } from './router-options.ts'
@@ -99,12 +100,13 @@ export class ConnectionRouter<Schema> {
 
   /**
    * Begins to open a connection for a tenant that has none, for someone who is about to use it and has still to be
-   * admitted. Resolves when that has begun, or when there is nothing to begin; what goes wrong shows when it is used.
+   * admitted. Resolves when that has begun, and soon in any case: who waits for it is to gain by that. What goes wrong shows
+   * when it is used.
    */
   warm(tenantId: string): Promise<void> {
-    return new Promise((resolve) => {
-      this.#warm(tenantId, resolve).then(resolve, () => resolve())
-    })
+    const gains = this.#options.isFresh() && !this.#pools.has(tenantId)
+    const begun = headStart((begin) => this.#warm(tenantId, begin))
+    return gains ? begun : Promise.resolve()
   }
 
   async #warm(tenantId: string, begun: () => void): Promise<void> {
@@ -251,7 +253,8 @@ export class ConnectionRouter<Schema> {
       const pool = await this.#onPoolOf(lease.tenantId, moveTo, lease)
       try {
         const timeoutMs = Math.max(1, deadline - this.#now())
-        return await serve(this.#cluster(pool.clusterId), pool, { timeoutMs, signal })
+        const limits = { timeoutMs, patienceMs: this.#options.acquireTimeoutMs, signal }
+        return await serve(this.#cluster(pool.clusterId), pool, limits)
       } catch (error) {
         if (!(error instanceof PoolRetired)) throw error
       }

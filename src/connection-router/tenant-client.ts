@@ -32,12 +32,17 @@ const driver = pg.Client.prototype as unknown as {
  * The driver's client, which answers the server's challenge itself where that is the plain case, and then says in the same
  * breath what is to follow the login.
  */
-class TenantClient extends pg.Client {
+export class TenantClient extends pg.Client {
   readonly #sayMore: () => void
 
   constructor(config: pg.ClientConfig, sayMore: () => void) {
     super(config)
     this.#sayMore = sayMore
+  }
+
+  /** True when we have proved that we know the password, and the server has not: the driver lets itself be let in without. */
+  get owesProof(): boolean {
+    return (this as unknown as LoginOfDriver).saslSession?.message === 'SASLResponse'
   }
 
   /** The driver's own name for it: under another one nobody would call it, and logins would only be slower. */
@@ -52,6 +57,7 @@ class TenantClient extends pg.Client {
     // With the signature the driver checks the server's last message.
     Object.assign(session, { message: 'SASLResponse', ...answer })
     const { stream } = connection
+    // One write: a server that refuses us has then read all of it, and its reason is not lost to a reset.
     stream.cork()
     connection.sendSCRAMClientFinalMessage(answer.response)
     this.#sayMore()
@@ -67,7 +73,7 @@ export const newTenantClient = (
   address: PostgresAddress,
   statementTimeoutMs: number,
   sayMore: () => void = () => {},
-): pg.Client =>
+): TenantClient =>
   new TenantClient(
     {
       ...clientOptions(address),

@@ -3,12 +3,13 @@ import type { AppError } from '../kernel/errors.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { AnotherDatabase, endsConnection, spoilsConnection, unavailable } from './connect-errors.ts'
 import type { CancelKey } from './doorbell.ts'
+import { IdentityQuestion } from './identity-question.ts'
 import { Overseer } from './overseer.ts'
-import { learnCost, readText } from './statement-texts.ts'
+import { learnCost } from './statement-texts.ts'
 import type { RouterCounters } from './stats.ts'
-import { newTenantClient } from './tenant-client.ts'
+import { newTenantClient, type TenantClient } from './tenant-client.ts'
 import { Pipeline } from './wire/pipeline.ts'
-import { Statement } from './wire/statement.ts'
+import type { Statement } from './wire/statement.ts'
 import { isStale, mayHaveBegun, mayRunAgain, wasNoTry } from './wire/verdicts.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
@@ -36,18 +37,19 @@ const maxInFlight = 64
 /** Nor are statements sent behind others that should take longer than this together: 10 ms. */
 const mostTicksAhead = 2
 
-/** `current_catalog` is the database, and needs no look-up of a function. */
-const identityQuery = 'select current_catalog as database, current_user as role, session_user as login'
-
-/** One server connection of one tenant. It speaks only after the server has proved to be the tenant's own database. */
+/**
+ * One server connection of one tenant. Until the server has proved to be the tenant's own database it says nothing but the
+ * question that proves it.
+ */
 export class TenantConnection implements Watched {
-  readonly #client: pg.Client
+  readonly #client: TenantClient
   readonly #address: PostgresAddress
   readonly #connectTimeoutMs: number
   readonly #tenantId: string
   readonly #events: ConnectionEvents
   readonly #watch: Ticks
   readonly #pipeline: Pipeline
+  readonly #identity: IdentityQuestion
   readonly #openedAt = performance.now()
   #watched = false
   #lost = false
@@ -59,7 +61,6 @@ export class TenantConnection implements Watched {
   /** Why nothing may run here any more. */
   #stopped: AppError | undefined
   #cancelKey: CancelKey | undefined
-  #identity: Statement | undefined
   readonly #overseer: Overseer
 
   constructor(
@@ -73,13 +74,14 @@ export class TenantConnection implements Watched {
     this.#events = events
     this.#watch = around.watch
     this.#tenantId = around.tenantId
-    this.#client = newTenantClient(address, settings.statementTimeoutMs, () => this.#askIdentity())
+    this.#client = newTenantClient(address, settings.statementTimeoutMs, () => this.#identity.ask())
     const { connection } = this.#client
     this.#pipeline = new Pipeline(connection, around.watch, {
       answered: (statement) => this.#answered(statement),
       error: (error, statement) => this.#failed(error, statement),
       confused: (what) => this.#die(new Error(`the server sent ${what} out of turn`)),
     })
+    this.#identity = new IdentityQuestion(this.#pipeline)
     this.#overseer = new Overseer({
       address,
       statementTimeoutMs: settings.statementTimeoutMs,
@@ -107,6 +109,7 @@ export class TenantConnection implements Watched {
     const timer = setTimeout(() => stream.destroy(), this.#connectTimeoutMs)
     try {
       await this.#client.connect()
+      if (this.#client.owesProof) throw new Error('the server did not prove that it knows the password')
       await this.#checkIdentity()
     } catch (error) {
       this.#lost = true
@@ -118,21 +121,8 @@ export class TenantConnection implements Watched {
     }
   }
 
-  /** Asks whose database this is, once: with the last word of the login where it can, as each answer takes its time. */
-  #askIdentity(): Statement {
-    if (this.#identity !== undefined) return this.#identity
-    const statement = new Statement(readText(identityQuery), [], undefined)
-    // Nobody waits for it when the login fails.
-    statement.promise.catch(() => {})
-    this.#pipeline.send(statement, false)
-    this.#pipeline.flush()
-    this.#identity = statement
-    return statement
-  }
-
   async #checkIdentity(): Promise<void> {
-    const { rows } = await this.#askIdentity().promise
-    const reached = rows[0] as { database: string; role: string; login: string } | undefined
+    const reached = await this.#identity.answer()
     const { database, user } = this.#address
     if (reached?.database === database && reached.role === user && reached.login === user) return
     this.#spoiled = true

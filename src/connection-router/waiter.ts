@@ -9,8 +9,15 @@ export class PoolRetired extends Error {
   override readonly name = 'PoolRetired'
 }
 
-/** How long one wait may take, and what else may end it. */
-export type WaitLimits = Readonly<{ timeoutMs: number; signal?: AbortSignal | undefined }>
+/**
+ * How long one wait may take, and what else may end it. `patienceMs` is how long all waits together may take, looking the
+ * tenant up included, of which this one has the rest.
+ */
+export type WaitLimits = Readonly<{
+  timeoutMs: number
+  patienceMs?: number
+  signal?: AbortSignal | undefined
+}>
 
 /** Someone who waits for a connection of one pool. Whoever takes it from the queue settles it, once. */
 export type Waiter<C extends ServerConnection> = {
@@ -41,12 +48,11 @@ export const refuseWaiting = <C extends ServerConnection>(
 export type Wait<T> = { readonly promise: Promise<T>; give(value: T): void; refuse(error: unknown): void }
 
 /**
- * Starts to wait. At the deadline it is refused with `overloaded`, to be tried again after as long a time (whoever waited
- * for 5 s in vain finds no room a second later either, and a crowd that came back then would only keep the node busy), and
- * when the signal is aborted with its reason; before that, `leave` is called.
+ * Starts to wait. At the deadline it is refused with `overloaded`, to be tried again after as long a wait, and when the signal
+ * is aborted with its reason; before that, `leave` is called.
  */
 export const startWait = <T>(
-  { timeoutMs, signal }: WaitLimits,
+  { timeoutMs, patienceMs = timeoutMs, signal }: WaitLimits,
   counters: RouterCounters,
   clock: Clock,
   leave: () => void,
@@ -69,8 +75,9 @@ export const startWait = <T>(
   const timer = setTimeout(() => {
     counters.timeouts += 1
     leave()
-    const error = new Error(`no connection became free within ${timeoutMs} ms`)
-    refuse(overloaded(error, Math.ceil(timeoutMs / 1_000)))
+    const error = new Error(`no connection became free within ${patienceMs} ms`)
+    // Whoever waited for 5 s in vain finds no room a second later either; a crowd that comes back then keeps the node busy.
+    refuse(overloaded(error, Math.ceil(patienceMs / 1_000)))
   }, timeoutMs)
   signal?.addEventListener('abort', onAbort, { once: true })
   const give = (value: T): void => {

@@ -67,7 +67,10 @@ export const forged = (): AppError =>
 /** Answers who calls: at once when everything is remembered. Throws (or rejects with) `unauthenticated`, `token_expired`. */
 export type Authenticate = (
   request: FastifyRequest,
-  /** Told whose session, in which tenant, has to be looked up: time to look up the rest as well. May have it wait. */
+  /**
+   * Told whose session, in which tenant, has to be looked up: time to look up the rest as well. The session
+   * is looked up once what it returns has resolved.
+   */
   expect?: (tenantId: string, personId: string) => Promise<void> | undefined,
 ) => Identity | Promise<Identity>
 

@@ -204,7 +204,6 @@ world.test('a node that is stopped in its tracks opens nothing when it goes on',
     const asleep = await startNode(t)
     await fairly(near, asleep)
     await near.stop()
-    const { served } = await asleep.stats()
     asleep.process.kill('SIGSTOP')
     await until(
       async () =>
@@ -212,6 +211,7 @@ world.test('a node that is stopped in its tracks opens nothing when it goes on',
     )
     asleep.process.kill('SIGCONT')
     await fairly(asleep)
+    const { served } = await asleep.stats()
     await until(async () => (await asleep.stats()).served > served)
     await asleep.stop()
   }

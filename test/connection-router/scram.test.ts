@@ -2,9 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { type AddressInfo, createServer } from 'node:net'
 import fc from 'fast-check'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { RouterCounters } from '../../src/connection-router/stats.ts'
 import { newTenantClient } from '../../src/connection-router/tenant-client.ts'
+import { TenantConnection } from '../../src/connection-router/tenant-connection.ts'
 import { answerScram } from '../../src/connection-router/wire/scram.ts'
+import { Watch } from '../../src/connection-router/wire/watch.ts'
 import { randomSecret, scramVerifier } from '../../src/kernel/crypto.ts'
 import { connectTo, startTestPostgres } from '../helpers/postgres.ts'
 
@@ -95,7 +98,9 @@ t.test('the login of a tenant takes none of the driver’s jobs', async (t) => {
   t.equal(jobs, 1)
 })
 
-t.test('a server that does not know the password is found out', async (t) => {
+/** A server that asks for SCRAM and then says `last`, whatever the client proves; what was said to it, and its address. */
+const impostor = async (t: Test, last: (message: (code: number, body: string) => Buffer) => Buffer) => {
+  const said: string[] = []
   const message = (code: number, body: string): Buffer => {
     const head = Buffer.alloc(9)
     head.write('R')
@@ -105,24 +110,70 @@ t.test('a server that does not know the password is found out', async (t) => {
   }
   const server = createServer((socket) => {
     socket.on('error', () => {})
+    socket.on('data', (bytes) => said.push(bytes.toString('latin1')))
     t.teardown(() => socket.destroy())
     socket.once('data', () => {
       socket.write(message(10, 'SCRAM-SHA-256\0\0'))
       socket.once('data', (first) => {
         const nonce = /r=(.+)$/.exec(first.toString('latin1'))?.[1]
         socket.write(message(11, `r=${nonce}server,s=AAAA,i=1`))
-        const signature = randomBytes(32).toString('base64')
-        socket.once('data', () => socket.write(message(12, `v=${signature}`)))
+        socket.once('data', () => socket.write(last(message)))
       })
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo
-  const client = newTenantClient(
-    { host: '127.0.0.1', port, user: 'quick', database: 'quick', password: 'secret', ssl: 'disable' },
-    1_000,
-  )
+  const quick = { user: 'quick', database: 'quick', password: 'secret', ssl: 'disable' } as const
+  return { said, address: { host: '127.0.0.1', port, ...quick } }
+}
+
+const wrongSignature = (message: (code: number, body: string) => Buffer): Buffer =>
+  message(12, `v=${randomBytes(32).toString('base64')}`)
+
+t.test('a server that does not know the password is found out', async (t) => {
+  const { address } = await impostor(t, wrongSignature)
+  const client = newTenantClient(address, 1_000)
   client.on('error', () => {})
   await t.rejects(client.connect(), /server signature does not match/)
 })
+
+/** AuthenticationOk, ReadyForQuery, and the answer to the identity question, as the tenant's own server would say them. */
+const welcome = (): Buffer => {
+  const part = (type: string, body: string): Buffer => {
+    const head = Buffer.alloc(5)
+    head.write(type)
+    head.writeInt32BE(4 + body.length, 1)
+    return Buffer.concat([head, Buffer.from(body, 'latin1')])
+  }
+  const text = '\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0'
+  const fields = ['database', 'role', 'login'].map((name) => `${name}\0${text}`).join('')
+  const row = `\0\x03${'\0\0\0\x05quick'.repeat(3)}`
+  return Buffer.concat([
+    ...[part('R', '\0\0\0\0'), part('Z', 'I')],
+    ...[part('1', ''), part('2', ''), part('T', `\0\x03${fields}`), part('D', row)],
+    ...[part('C', 'SELECT 1\0'), part('Z', 'I')],
+  ])
+}
+
+for (const [name, proof] of [
+  ['with a wrong proof', wrongSignature],
+  ['without any proof', () => Buffer.alloc(0)],
+] as const) {
+  t.test(`a server that lets us in ${name} is not believed`, async (t) => {
+    const { address, said } = await impostor(t, (message) => Buffer.concat([proof(message), welcome()]))
+    const ended = Promise.withResolvers<void>()
+    const events = { broken() {}, ended: ended.resolve, settled() {}, mismatch() {} }
+    const connection = new TenantConnection(
+      address,
+      { statementTimeoutMs: 1_000, connectTimeoutMs: 10_000 },
+      events,
+      { tenantId: 'a', watch: new Watch(), counters: new RouterCounters() },
+    )
+    await t.rejects(connection.open(), { code: 'database_unavailable' })
+    t.notOk(connection.reusable)
+    connection.close()
+    await ended.promise
+    t.equal(said.join('').match(/select/g)?.length, 1, 'and was asked for its name only')
+  })
+}

@@ -260,7 +260,7 @@ for (const iterations of [1, 4096]) {
 }
 
 world.test(
-  'whose database it is is asked with the last word of the login, not after its answer',
+  'the database is asked for its name with the last word of the login, not after the answer',
   async (t) => {
     const events: string[] = []
     const { server, address } = await proxyTo(a, {

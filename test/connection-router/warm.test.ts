@@ -36,6 +36,27 @@ world.test('warming what cannot be reached or does not exist harms nobody', asyn
   t.equal(router.stats().leases, 0)
 })
 
+world.test('nobody waits for long for a master that does not answer', async (t) => {
+  let asked = 0
+  const found = Promise.withResolvers<undefined>()
+  const findTenant = () => {
+    asked += 1
+    return found.promise
+  }
+  const slow = world.router({ findTenant })
+  await slow.warm(tenantId)
+  t.equal(asked, 1)
+  const silent = world.router({ findTenant, isFresh: () => false })
+  let [resolved, turns] = [false, 0]
+  void silent.warm(tenantId).then(() => {
+    resolved = true
+  })
+  for (; !resolved && turns < 10; turns += 1) await Promise.resolve()
+  t.ok(resolved, 'nor at all while each use is looked up again')
+  found.resolve(undefined)
+  await until(() => slow.stats().leases + silent.stats().leases === 0)
+})
+
 world.test('it resolves when the connection is being opened, before it is open', async (t) => {
   const router = world.router()
   await router.warm(tenantId)

@@ -1,3 +1,7 @@
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client as PostgresClient } from 'pg'
 import t, { type Test } from 'tap'
 import { findRunningEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
@@ -82,6 +86,38 @@ t.test('SIGTERM: not ready at once, the request under way is answered, then a cl
   await signIn((await next.ready).address, registration.email, registration.password)
   await next.end('SIGINT')
 })
+
+/** Asks over the agent's connection: the status, and whether the answer asks to leave. */
+const askOver = (agent: Agent, address: string): Promise<{ status: number | undefined; leave: boolean }> =>
+  new Promise((resolve, reject) => {
+    const sent = request(`${address}/health`, { agent }, (answer) => {
+      answer.resume()
+      const { statusCode: status, headers } = answer
+      answer.once('end', () => resolve({ status, leave: headers.connection === 'close' }))
+    })
+    sent.once('error', reject).end()
+  })
+
+t.test(
+  'SIGTERM: who has a connection and was busy elsewhere for two seconds is still answered',
+  async (t) => {
+    const { dataDir } = await newInstalledDataDir(t)
+    const freehold = startFreehold(t, dataDir)
+    const { address } = await freehold.ready
+    const [busy, idle] = [1, 2].map(() => new Agent({ keepAlive: true, maxSockets: 1 })) as [Agent, Agent]
+    t.teardown(() => [busy, idle].map((agent) => agent.destroy()))
+    for (const agent of [busy, idle]) t.same(await askOver(agent, address), { status: 200, leave: false })
+    await until(async () => Object.keys(idle.freeSockets).length > 0)
+    const [kept] = Object.values(idle.freeSockets).flat()
+    const dismissed = once(kept as Socket, 'close')
+    freehold.child.kill('SIGTERM')
+    await until(() => isClosed(address))
+    await sleep(1_500)
+    t.same(await askOver(busy, address), { status: 200, leave: true })
+    await dismissed
+    t.same(await freehold.ended, { code: 0, signal: null })
+  },
+)
 
 t.test(
   'Ctrl-C: the request under way is answered, then a clean end; a second one changes nothing',
