@@ -1,10 +1,10 @@
-import { Server as NetServer } from 'node:net'
 import type { FirstAdmin } from './access/first-admin.ts'
 import { buildApp } from './app.ts'
 import { createReadiness, type ReadyCheck } from './control/status/readiness.ts'
 import { startEmbeddedPostgres } from './embedded-postgres/embedded-postgres.ts'
 import { lostMasterKey, makeMasterKey, readMasterKeys } from './embedded-postgres/master-key.ts'
 import type { App } from './http/app.ts'
+import { takeLeave } from './http/take-leave.ts'
 import { type Config, configuredKeys } from './kernel/config.ts'
 import { OperatorError } from './kernel/errors.ts'
 import { createLogger, type Logger } from './kernel/log.ts'
@@ -36,13 +36,6 @@ type Leave = Readonly<{ drain: number; farewell: number }>
 const slowLeave: Leave = { drain: 500, farewell: 3_000 }
 /** For the person at Ctrl-C. */
 const quickLeave: Leave = { drain: 0, farewell: 1_000 }
-
-/** After the farewell, connections that have nothing to say are closed, looked for this often. */
-const idleCheckMs = 50
-/** Whoever has called or asked while the event loop was busy for longer than this may not have been heard. */
-const calmMs = 2
-/** So long they get the benefit of the doubt. */
-const mostUneaseMs = 2_000
 
 /** What a start that was told to stop half-way throws: no news to anybody. */
 class Stopped extends Error {}
@@ -163,51 +156,6 @@ const listen = async (app: App, config: Config): Promise<string> => {
   return config.port === 0 ? `http://${config.host}:${port}` : config.publicUrl
 }
 
-/**
- * Does something right after a turn of the event loop that was short: whatever others had sent before it has been read, and
- * whoever had called has been let in. When no turn is short for long, after a long one.
- */
-const whenCalm = (work: () => void): void => {
-  const latest = performance.now() + mostUneaseMs
-  const wait = (): void => {
-    const began = performance.now()
-    setImmediate(() => {
-      const now = performance.now()
-      if (now - began < calmMs || now > latest) work()
-      else wait()
-    })
-  }
-  wait()
-}
-
-/**
- * Closes the listener first, so that nobody new comes; then every answer asks its client to leave, and connections that say
- * nothing for a while are closed. Closed at once, as Node would, they could be cut while a request is on its way into them.
- * Nobody is asked to leave before the listener is closed: they would be back, and be cut with it before they are let in.
- * Requests under way are answered.
- */
-const closeApp = async (app: App, farewell: number): Promise<void> => {
-  const { server } = app
-  let over = false
-  const closed = new Promise<void>((resolve) => {
-    whenCalm(() => {
-      NetServer.prototype.close.call(server, () => resolve())
-      server.prependListener('request', (_request, answer) => void answer.setHeader('connection', 'close'))
-    })
-  })
-  const dismissIdle = (): void =>
-    whenCalm(() => {
-      if (over) return
-      server.closeIdleConnections()
-      timer = setTimeout(dismissIdle, idleCheckMs)
-    })
-  let timer = setTimeout(dismissIdle, farewell)
-  await closed
-  over = true
-  clearTimeout(timer)
-  await app.close()
-}
-
 const openWorker = async (run: Run, service: Service): Promise<Worker> => {
   // The first tenants shall find a database; later refills are the worker's.
   const { spares } = await open(run, service.manager.startFacts())
@@ -228,7 +176,7 @@ const start = async (run: Run): Promise<void> => {
   if (config.role === 'worker') return log.info({ seconds: seconds() }, 'the worker is ready')
   const ready = createReadiness(readyChecks(service, worker), () => run.stopping)
   const { app } = await open(run, buildApp(service, ready), (built) =>
-    closeApp(built.app, run.leave.farewell),
+    takeLeave(built.app, run.leave.farewell),
   )
   const address = await open(run, listen(app, config))
   const { spares, postgres } = await open(run, service.manager.startFacts())

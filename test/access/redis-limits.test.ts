@@ -18,7 +18,7 @@ const { db } = await startPlainMaster(t)
 const inMaster = masterLimits(db)
 const log = createLogger('silent')
 
-/** On CI and on most machines; without it only what happens without Redis is tested. */
+/** CI installs it, and npm can't; without it only what happens without Redis is tested. */
 const hasRedis = spawnSync('redis-server', ['--version']).status === 0
 const withRedis = hasRedis
   ? {}
