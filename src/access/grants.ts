@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { CachedLookup } from '../kernel/cached-lookup.ts'
 import { type Clock, systemClock } from '../kernel/clock.ts'
-import { type Master, runPrepared } from '../master/master.ts'
+import { compiledOnce, type Master } from '../master/master.ts'
 import { type Grant, grantQuery, toGrant } from './holdings.ts'
 
 /** A session whose tokens are to be believed right now. */
@@ -16,38 +16,47 @@ export type LiveSession = Readonly<{
   expiresAt: Date
 }>
 
-const findSession = async (master: Master, sessionId: string): Promise<LiveSession | undefined> => {
-  const query = master.db
-    .selectFrom('sessions')
-    .innerJoin('people', 'people.id', 'sessions.person_id')
-    .select([
-      'sessions.id',
-      'sessions.person_id',
-      'sessions.expires_at',
-      'sessions.csrf_hash',
-      'people.platform_admin',
-      'people.kind',
-    ])
-    .where('sessions.id', '=', sessionId)
-    .where('sessions.ended_at', 'is', null)
-    .where('sessions.expires_at', '>', sql<Date>`now()`)
-    .where('sessions.idle_expires_at', '>', sql<Date>`now()`)
-    .where('people.disabled_at', 'is', null)
-  const [row] = await runPrepared(master, query.compile())
-  return (
-    row && {
-      sessionId: row.id,
-      personId: row.person_id,
-      platformAdmin: row.platform_admin,
-      system: row.kind === 'system',
-      csrfHash: row.csrf_hash,
-      expiresAt: row.expires_at,
-    }
+const findSession = (master: Master) => {
+  const rowsOf = compiledOnce(master, (sessionId: string) =>
+    master.db
+      .selectFrom('sessions')
+      .innerJoin('people', 'people.id', 'sessions.person_id')
+      .select([
+        'sessions.id',
+        'sessions.person_id',
+        'sessions.expires_at',
+        'sessions.csrf_hash',
+        'people.platform_admin',
+        'people.kind',
+      ])
+      .where('sessions.id', '=', sessionId)
+      .where('sessions.ended_at', 'is', null)
+      .where('sessions.expires_at', '>', sql<Date>`now()`)
+      .where('sessions.idle_expires_at', '>', sql<Date>`now()`)
+      .where('people.disabled_at', 'is', null),
   )
+  return async (sessionId: string): Promise<LiveSession | undefined> => {
+    const [row] = await rowsOf(sessionId)
+    return (
+      row && {
+        sessionId: row.id,
+        personId: row.person_id,
+        platformAdmin: row.platform_admin,
+        system: row.kind === 'system',
+        csrfHash: row.csrf_hash,
+        expiresAt: row.expires_at,
+      }
+    )
+  }
 }
 
-const findGrant = async (master: Master, tenantId: string, personId: string): Promise<Grant | undefined> =>
-  toGrant(tenantId, await runPrepared(master, grantQuery(master.db, tenantId, personId).compile()))
+const findGrant = (master: Master) => {
+  const rowsOf = compiledOnce(master, (tenantId: string, personId: string) =>
+    grantQuery(master.db, tenantId, personId),
+  )
+  return async (tenantId: string, personId: string): Promise<Grant | undefined> =>
+    toGrant(tenantId, await rowsOf(tenantId, personId))
+}
 
 /** About 300 bytes an entry: the working set of a busy node, not of all people. */
 const remembered = 50_000
@@ -67,12 +76,13 @@ export class Grants {
   constructor(master: Master, isFresh: () => boolean, clock: Clock = systemClock) {
     this.#clock = clock
     const limits = { max: remembered, ttlMs, missingTtlMs, missingMax, isFresh }
-    this.#sessions = new CachedLookup({ ...limits, find: (sessionId) => findSession(master, sessionId) })
+    this.#sessions = new CachedLookup({ ...limits, find: findSession(master) })
+    const find = findGrant(master)
     this.#grants = new CachedLookup({
       ...limits,
       find: (key) => {
         const [tenantId = '', personId = ''] = key.split(':')
-        return findGrant(master, tenantId, personId)
+        return find(tenantId, personId)
       },
     })
   }

@@ -4,6 +4,7 @@ import { overloaded } from './connect-errors.ts'
 import { connector } from './connector.ts'
 import { Directory } from './directory.ts'
 import { headStart } from './head-start.ts'
+import { KnownServers } from './known-servers.ts'
 import { type Lease, LeaseHold, type LeaseOptions, type LeaseOwner, leaseOf } from './lease.ts'
 import { LeaseBook } from './lease-book.ts'
 import { type ConnectionRouterOptions, routerDefaults } from './router-options.ts'
@@ -35,6 +36,7 @@ export class ConnectionRouter<Schema> {
   readonly #leases: LeaseBook
   readonly #owner: LeaseOwner
   readonly #watch = new Watch()
+  readonly #servers = new KnownServers()
   readonly #housekeeping: NodeJS.Timeout
   readonly #now: () => number
   #closing: Promise<void> | undefined
@@ -193,6 +195,7 @@ export class ConnectionRouter<Schema> {
   async #close(deadlineMs: number | undefined): Promise<void> {
     await this.#leases.returned(deadlineMs)
     clearInterval(this.#housekeeping)
+    this.#servers.close()
     this.#leases.end()
     await Promise.all([...this.#clusters.values()].map((cluster) => cluster.close()))
   }
@@ -281,7 +284,7 @@ export class ConnectionRouter<Schema> {
       budget: typeof budget === 'number' ? budget : budget(clusterId),
       counters: this.#counters,
       watch: this.#watch,
-      connect: connector(this.#options, this.#watch, this.#counters),
+      connect: connector(this.#options, this.#watch, this.#counters, this.#servers),
       onEmpty: (pool) => this.#forget(pool),
     })
     this.#clusters.set(clusterId, cluster)

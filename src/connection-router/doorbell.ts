@@ -15,7 +15,8 @@ const cancelRequest = ({ processId, secret }: CancelKey): Buffer => {
   return message
 }
 
-const dial = ({ host, port }: PostgresAddress): Socket =>
+/** A socket to the server, on which nothing has been said. */
+export const dial = ({ host, port }: PostgresAddress): Socket =>
   connect(host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port })
 
 /** Runs `talk` on a bare connection to the server, without a login: it counts against no limit of sessions. */

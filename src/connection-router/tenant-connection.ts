@@ -7,16 +7,13 @@ import { IdentityQuestion } from './identity-question.ts'
 import { Overseer } from './overseer.ts'
 import { learnCost } from './statement-texts.ts'
 import type { RouterCounters } from './stats.ts'
-import { newTenantClient, type TenantClient } from './tenant-client.ts'
+import { type ClientSettings, newTenantClient, type TenantClient } from './tenant-client.ts'
 import { Pipeline } from './wire/pipeline.ts'
 import type { Statement } from './wire/statement.ts'
 import { isStale, mayHaveBegun, mayRunAgain, wasNoTry } from './wire/verdicts.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
-export type ConnectionSettings = Readonly<{
-  statementTimeoutMs: number
-  connectTimeoutMs: number
-}>
+export type ConnectionSettings = ClientSettings & Readonly<{ connectTimeoutMs: number }>
 
 /** What a connection tells its owner. `ended` comes exactly once, when the socket is closed, connected or not. */
 export type ConnectionEvents = {
@@ -74,7 +71,7 @@ export class TenantConnection implements Watched {
     this.#events = events
     this.#watch = around.watch
     this.#tenantId = around.tenantId
-    this.#client = newTenantClient(address, settings.statementTimeoutMs, () => this.#identity.ask())
+    this.#client = newTenantClient(address, settings, () => this.#identity.ask())
     const { connection } = this.#client
     this.#pipeline = new Pipeline(connection, around.watch, {
       answered: (statement) => this.#answered(statement),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type CompiledQuery, Kysely, PostgresDialect, type Transaction } from 'kysely'
+import { type Compilable, type CompiledQuery, Kysely, PostgresDialect, type Transaction } from 'kysely'
 import pg from 'pg'
 import Pool from 'pg-pool'
 import type { Logger } from '../kernel/log.ts'
@@ -55,8 +55,33 @@ export const openMaster = (address: PostgresAddress, log: Logger): Master => {
  * and plan it again. For the few big ones where that counts. They must name every column they return: a prepared `*` fails
  * once a migration has added one.
  */
-export const runPrepared = async <Row>(master: Master, query: CompiledQuery<Row>): Promise<Row[]> => {
-  const name = createHash('sha256').update(query.sql).digest('base64url')
-  const { rows } = await master.pool.query({ name, text: query.sql, values: [...query.parameters] })
-  return rows
+export const runPrepared = <Row>(master: Master, query: CompiledQuery<Row>): Promise<Row[]> =>
+  preparedByName<Row>(master, query.sql)(query.parameters)
+
+/**
+ * A statement as `runPrepared` runs it, put together only once: for what is asked so often, or in such a hurry, that this would
+ * count. `build` is called here, with stand-ins for its arguments; each must become a parameter as it is. Throws when one does
+ * not.
+ */
+export const compiledOnce = <Args extends readonly string[], Row>(
+  master: Master,
+  build: (...args: Args) => Compilable<Row>,
+): ((...args: Args) => Promise<Row[]>) => {
+  const standIns = Array.from({ length: build.length }, (_, n) => `argument ${n}`)
+  const { sql, parameters } = build(...(standIns as readonly string[] as Args)).compile()
+  if (!standIns.every((standIn) => parameters.includes(standIn)))
+    throw new Error(`an argument is no parameter of this statement: ${sql}`)
+  const run = preparedByName<Row>(master, sql)
+  return (...args) => run(parameters.map((value) => args[standIns.indexOf(value as string)] ?? value))
+}
+
+const preparedByName = <Row>(
+  { pool }: Master,
+  text: string,
+): ((values: readonly unknown[]) => Promise<Row[]>) => {
+  const name = createHash('sha256').update(text).digest('base64url')
+  return async (values) => {
+    const { rows } = await pool.query({ name, text, values: [...values] })
+    return rows
+  }
 }

@@ -1,6 +1,6 @@
 import type { SecretBox } from '../kernel/crypto.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
-import { type Master, runPrepared } from './master.ts'
+import { compiledOnce, type Master } from './master.ts'
 import { sealedFor } from './secrets.ts'
 
 /** Where a tenant's database is and how its own role logs in there. A tenant that may not be reached has no address. */
@@ -24,10 +24,9 @@ export type Placement =
  * Looks tenants up: undefined when there is none with this id. Throws when the secret does not open, because the row was
  * tampered with or the master key is another one.
  */
-export const findPlacement =
-  (master: Master, box: SecretBox) =>
-  async (tenantId: string): Promise<Placement | undefined> => {
-    const query = master.db
+export const findPlacement = (master: Master, box: SecretBox) => {
+  const rowsOf = compiledOnce(master, (tenantId: string) =>
+    master.db
       .selectFrom('tenants as t')
       .innerJoin('plans as p', 'p.key', 't.plan')
       .leftJoin('databases as d', (join) =>
@@ -46,8 +45,10 @@ export const findPlacement =
         'd.epoch',
       ])
       .select(['c.host', 'c.port', 'c.ssl'])
-      .where('t.id', '=', tenantId)
-    const [row] = await runPrepared(master, query.compile())
+      .where('t.id', '=', tenantId),
+  )
+  return async (tenantId: string): Promise<Placement | undefined> => {
+    const [row] = await rowsOf(tenantId)
     if (row === undefined) return undefined
     const { status, id, cluster_id, name, secret, credential_version, epoch, host, port, ssl } = row
     if (status === 'pending' || status === 'deleted') return { tenantId, status }
@@ -77,3 +78,4 @@ export const findPlacement =
       maxConnections: row.connections,
     }
   }
+}

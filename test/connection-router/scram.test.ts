@@ -81,7 +81,7 @@ t.test('the login of a tenant takes none of the driver’s jobs', async (t) => {
     subtle.deriveBits = deriveBits
   })
   const connect = async (secret: string): Promise<unknown> => {
-    const client = newTenantClient({ ...address, password: secret }, 1_000)
+    const client = newTenantClient({ ...address, password: secret }, { statementTimeoutMs: 1_000 })
     client.on('error', () => {})
     try {
       await client.connect()
@@ -133,7 +133,7 @@ const wrongSignature = (message: (code: number, body: string) => Buffer): Buffer
 
 t.test('a server that does not know the password is found out', async (t) => {
   const { address } = await impostor(t, wrongSignature)
-  const client = newTenantClient(address, 1_000)
+  const client = newTenantClient(address, { statementTimeoutMs: 1_000 })
   client.on('error', () => {})
   await t.rejects(client.connect(), /server signature does not match/)
 })
