@@ -2,8 +2,8 @@ import type { Socket } from 'node:net'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { dial } from './doorbell.ts'
 
-/** How long a socket is kept for the next connect. A server gives up on one that says nothing after 60 s (`authentication_timeout`). */
-const keptMs = 10_000
+/** A server gives up on a socket that says nothing after 60 s (`authentication_timeout`); nobody waits for that. */
+const usuallyKeptMs = 10_000
 /** After a connect: the first statements of the new session shall not have to share the processor with the next one's start. */
 const pauseMs = 20
 
@@ -25,12 +25,18 @@ const ignore = (): void => {}
 /**
  * What makes the next connect to a server cheaper than the first: how it asks for the password, and a socket that is connected
  * before anybody needs it. The server has started a process for that one by then, a fifth of what a connection costs,
- * which waits for a login, whosever it will be: until then it is nobody's session, counts against no limit, and nothing was
- * said on it.
+ * which waits for a login, whosever it will be: until then it is nobody's session, counts against no limit of sessions, and
+ * nothing was said on it.
  */
 export class KnownServers {
   readonly #servers = new Map<string, Server>()
+  readonly #keptMs: number
   #closed = false
+
+  /** `keptMs` is how long a socket waits for the next connect. */
+  constructor({ keptMs = usuallyKeptMs }: { keptMs?: number } = {}) {
+    this.#keptMs = keptMs
+  }
 
   /** A socket for the driver to log in on; undefined when there is none, or none that is still good. */
   takeSocket(address: PostgresAddress): Socket | undefined {
@@ -44,13 +50,13 @@ export class KnownServers {
     return undefined
   }
 
-  /** Soon has a socket to this server, for 10 s. */
+  /** Soon has a socket to this server, for a while. */
   prepareSocket(address: PostgresAddress): void {
     const server = this.#at(address)
     if (this.#closed || server.timer !== undefined) return
     server.timer = setTimeout(() => {
       server.socket = dial(address).on('error', ignore)
-      server.timer = setTimeout(() => this.#dropSocket(server), keptMs).unref()
+      server.timer = setTimeout(() => this.#dropSocket(server), this.#keptMs).unref()
     }, pauseMs).unref()
   }
 

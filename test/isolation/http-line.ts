@@ -16,10 +16,14 @@ const readReply = (bytes: Buffer): { reply: Reply; rest: Buffer } | undefined =>
   return { reply: { status, raw, body: bytes.toString('utf8', end + 4, to) }, rest: bytes.subarray(to) }
 }
 
+/** A node closes what was idle for 72 s; who asks just then has no answer, so a client does not keep a connection for that long. */
+const idleMs = 60_000
+
 /** One client's kept-alive connection to a node: one request at a time. A library would cost more than the request. */
 export class HttpLine {
   readonly #port: number
   #socket: Socket | undefined
+  #usedAt = 0
   #received: Buffer = Buffer.alloc(0)
   #waiting: PromiseWithResolvers<Reply | undefined> | undefined
 
@@ -29,7 +33,9 @@ export class HttpLine {
 
   /** Undefined when we hung up, `hangUpMs` after sending. Rejects when the node hung up, or said something unasked. */
   async ask(request: string, hangUpMs?: number): Promise<Reply | undefined> {
+    if (performance.now() - this.#usedAt > idleMs) this.close()
     const socket = this.#connected()
+    this.#usedAt = performance.now()
     this.#waiting = Promise.withResolvers()
     const { promise } = this.#waiting
     socket.write(request)
@@ -56,7 +62,10 @@ export class HttpLine {
     this.#received = Buffer.alloc(0)
     socket.on('error', () => {})
     socket.on('close', () => {
-      if (this.#socket === socket) this.#lose(new Error('the node hung up'))
+      if (this.#socket === socket) {
+        const askedFor = Math.round(performance.now() - this.#usedAt)
+        this.#lose(new Error(`the node hung up ${askedFor} ms after it was asked`))
+      }
     })
     socket.on('data', (bytes) => {
       if (this.#socket === socket) this.#read(bytes)

@@ -1,0 +1,194 @@
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import type { PlacedTenant } from '../../src/connection-router/directory.ts'
+import { KnownServers } from '../../src/connection-router/known-servers.ts'
+import { newTenantClient } from '../../src/connection-router/tenant-client.ts'
+import type { PostgresAddress } from '../../src/kernel/postgres-address.ts'
+import { startWorld, type TestRouter, until } from './world.ts'
+
+const world = await startWorld(t, 3)
+const [a, b, c] = [world.tenant(0), world.tenant(1), world.tenant(2)]
+
+/** One who came to the door: what they said, in which pieces. */
+type Guest = { readonly socket: Socket; readonly said: string[]; gone: boolean }
+
+/** Stands before the server, passes everything on, and keeps a list of who came. Opens no session before something is said. */
+const standBefore = async (t: Test, tenants: readonly PlacedTenant[]): Promise<Guest[]> => {
+  const { host, port } = a.address
+  const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port }
+  const guests: Guest[] = []
+  const door = createServer({ allowHalfOpen: true }, (socket) => {
+    const guest: Guest = { socket, said: [], gone: false }
+    guests.push(guest)
+    socket
+      .on('error', () => {})
+      .on('close', () => {
+        guest.gone = true
+      })
+    socket.on('data', (bytes: Buffer) => guest.said.push(bytes.toString('latin1')))
+    socket.once('end', () => {
+      if (guest.said.length === 0) socket.end()
+    })
+    socket.once('data', (bytes: Buffer) => {
+      const session = createConnection({ ...target, allowHalfOpen: true }).on('error', () => socket.destroy())
+      session.write(bytes)
+      socket.pipe(session)
+      session.on('data', (answer) => socket.write(answer))
+      // The server has forgotten the session when the router hears of its end.
+      session.on('end', () => setTimeout(() => socket.end(), 20))
+    })
+  })
+  await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => door.close())
+  const address = { host: '127.0.0.1', port: (door.address() as AddressInfo).port }
+  for (const tenant of tenants)
+    world.master.set(tenant.tenantId, { ...tenant, address: { ...tenant.address, ...address } })
+  return guests
+}
+
+const wordOf = async (router: TestRouter, { tenantId }: PlacedTenant): Promise<string | undefined> => {
+  const rows = await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
+  return rows[0]?.word
+}
+
+/** A router that has connected to `a`, and those who came: its connection, and a socket on which nothing was said. */
+const withReadySocket = async (t: Test): Promise<{ router: TestRouter; guests: Guest[] }> => {
+  const guests = await standBefore(t, [a, b, c])
+  const router = world.router()
+  await wordOf(router, a)
+  await until(() => guests.length === 2)
+  return { router, guests }
+}
+
+const scram = 'SCRAM-SHA-256'
+
+world.test('the next connection is opened on a socket that is ready', async (t) => {
+  const { router, guests } = await withReadySocket(t)
+  t.strictSame(guests[1]?.said, [], 'nothing was said on it')
+  t.equal(router.permitsUsed('main'), 1)
+  t.equal(await wordOf(router, b), b.tenantId)
+  t.match(guests[1]?.said[0], b.address.database)
+  t.notMatch(guests[1]?.said.join(''), a.address.database)
+  await until(() => guests.length === 3)
+  t.equal(await wordOf(router, c), c.tenantId, 'and the one after it')
+  t.match(guests[2]?.said[0], c.address.database)
+})
+
+world.test('nobody is kept from it by one that is no longer good', async (t) => {
+  const { router, guests } = await withReadySocket(t)
+  guests[1]?.socket.destroy()
+  await until(() => guests[1]?.gone === true)
+  // A turn of the loop in which the router hears of it.
+  await sleep(5)
+  t.equal(await wordOf(router, b), b.tenantId)
+  await until(() => guests.length === 4)
+  // What a server says of itself before it was asked anything is why it hangs up.
+  guests[3]?.socket.write('E')
+  await sleep(20)
+  t.equal(await wordOf(router, c), c.tenantId)
+  t.strictSame(guests[3]?.said, [])
+  await until(() => guests[3]?.gone === true)
+})
+
+world.test('a router that closes leaves no socket behind', async (t) => {
+  const { router, guests } = await withReadySocket(t)
+  await router.close()
+  // It would be given up by itself, later.
+  await Promise.race([sleep(5_000), until(() => guests.every(({ gone }) => gone))])
+  t.ok(guests.every(({ gone }) => gone))
+})
+
+/** Known servers by themselves, and who comes to the door of one of them. */
+const withServers = async (t: Test, keptMs: number) => {
+  const guests = await standBefore(t, [a])
+  const servers = new KnownServers({ keptMs })
+  t.teardown(() => servers.close())
+  const { address } = world.master.get(a.tenantId) as PlacedTenant
+  return { guests, servers, address }
+}
+
+world.test('a socket is given up when nobody comes for it', async (t) => {
+  const { guests, servers, address } = await withServers(t, 50)
+  servers.prepareSocket(address)
+  await until(() => guests[0]?.gone === true)
+  t.equal(servers.takeSocket(address), undefined)
+})
+
+world.test('a socket leads to the server that it is taken for', async (t) => {
+  const { guests, servers, address } = await withServers(t, 60_000)
+  servers.prepareSocket(address)
+  await until(() => guests.length === 1)
+  t.equal(servers.takeSocket({ ...address, port: address.port + 1 }), undefined)
+  t.equal(servers.takeSocket({ ...address, host: 'localhost' }), undefined)
+  servers.takeSocket(address)?.destroy()
+  await until(() => guests[0]?.gone === true)
+  t.equal(servers.takeSocket(address), undefined, 'and is given to one only')
+})
+
+world.test('where no server is, no socket becomes ready', async (t) => {
+  const { servers, address } = await withServers(t, 60_000)
+  const nowhere = { ...address, host: '/nowhere' }
+  servers.prepareSocket(nowhere)
+  await sleep(50)
+  t.equal(servers.takeSocket(nowhere), undefined)
+})
+
+world.test('when they are closed, what is ready goes, and nothing becomes ready any more', async (t) => {
+  const { guests, servers, address } = await withServers(t, 60_000)
+  servers.prepareSocket(address)
+  await until(() => guests.length === 1)
+  servers.close()
+  await until(() => guests[0]?.gone === true)
+  servers.prepareSocket(address)
+  await sleep(50)
+  t.equal(guests.length, 1)
+})
+
+world.test('who asked for SCRAM is told its first word with the greeting', async (t) => {
+  const { router, guests } = await withReadySocket(t)
+  t.notMatch(guests[0]?.said[0], scram, 'a stranger is not')
+  t.equal(await wordOf(router, b), b.tenantId)
+  t.match(guests[1]?.said[0], scram)
+})
+
+/** A server that lets everybody in; what was said to it. */
+const careless = async (t: Test): Promise<{ address: PostgresAddress; said: string[] }> => {
+  const said: string[] = []
+  // AuthenticationOk and ReadyForQuery.
+  const letIn = Buffer.from('5200000008000000005a0000000549', 'hex')
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.on('data', (bytes: Buffer) => said.push(bytes.toString('latin1')))
+    socket.once('data', () => socket.write(letIn))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  return { address: { ...a.address, host: '127.0.0.1', port }, said }
+}
+
+world.test(
+  'a server that no longer asks for SCRAM is not believed, and asked politely the next time',
+  async (t) => {
+    const { address, said } = await careless(t)
+    const servers = new KnownServers()
+    t.teardown(() => servers.close())
+    servers.learnScram(address, true)
+    const connect = async () => {
+      const client = newTenantClient(address, { statementTimeoutMs: 1_000, servers })
+      client.on('error', () => {})
+      await client.connect()
+      const { owesProof } = client
+      const ended = new Promise((resolve) => client.once('end', resolve))
+      client.connection.stream.destroy()
+      await ended
+      return owesProof
+    }
+    t.equal(await connect(), true)
+    t.match(said.join(''), scram)
+    said.length = 0
+    t.equal(await connect(), false)
+    t.notMatch(said.join(''), scram)
+  },
+)
