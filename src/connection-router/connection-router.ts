@@ -4,9 +4,9 @@ import { overloaded } from './connect-errors.ts'
 import { connector } from './connector.ts'
 import { Directory } from './directory.ts'
 import { headStart } from './head-start.ts'
-import { KnownServers } from './known-servers.ts'
 import { type Lease, LeaseHold, type LeaseOptions, type LeaseOwner, leaseOf } from './lease.ts'
 import { LeaseBook } from './lease-book.ts'
+import { ReadySockets } from './ready-sockets.ts'
 import { type ConnectionRouterOptions, routerDefaults } from './router-options.ts'
 import { StatementTexts } from './statement-texts.ts'
 import { RouterCounters, type RouterStats, waitBoundsMs } from './stats.ts'
@@ -36,7 +36,7 @@ export class ConnectionRouter<Schema> {
   readonly #leases: LeaseBook
   readonly #owner: LeaseOwner
   readonly #watch = new Watch()
-  readonly #servers = new KnownServers()
+  readonly #sockets = new ReadySockets()
   readonly #housekeeping: NodeJS.Timeout
   readonly #now: () => number
   #closing: Promise<void> | undefined
@@ -195,7 +195,7 @@ export class ConnectionRouter<Schema> {
   async #close(deadlineMs: number | undefined): Promise<void> {
     await this.#leases.returned(deadlineMs)
     clearInterval(this.#housekeeping)
-    this.#servers.close()
+    this.#sockets.close()
     this.#leases.end()
     await Promise.all([...this.#clusters.values()].map((cluster) => cluster.close()))
   }
@@ -284,7 +284,7 @@ export class ConnectionRouter<Schema> {
       budget: typeof budget === 'number' ? budget : budget(clusterId),
       counters: this.#counters,
       watch: this.#watch,
-      connect: connector(this.#options, this.#watch, this.#counters, this.#servers),
+      connect: connector(this.#options, this.#watch, this.#counters, this.#sockets),
       onEmpty: (pool) => this.#forget(pool),
     })
     this.#clusters.set(clusterId, cluster)

@@ -1,4 +1,4 @@
-import type { KnownServers } from './known-servers.ts'
+import type { ReadySockets } from './ready-sockets.ts'
 import type { ConnectionRouterOptions, routerDefaults } from './router-options.ts'
 import type { RouterCounters } from './stats.ts'
 import { TenantConnection } from './tenant-connection.ts'
@@ -11,7 +11,7 @@ export const connector =
     { statementTimeoutMs, acquireTimeoutMs, log }: ConnectionRouterOptions & typeof routerDefaults,
     watch: Watch,
     counters: RouterCounters,
-    servers: KnownServers,
+    sockets: ReadySockets,
   ) =>
   ({ tenantId, identity, address }: TenantPool<TenantConnection>, events: SlotEvents): TenantConnection => {
     const mismatch = (reached: { database: string; role: string }): void => {
@@ -20,6 +20,6 @@ export const connector =
       log.error({ tenantId, identity, expected, reached }, "another database than the tenant's answered")
     }
     // Shorter than the wait, so that those who wait for a silent server hear that it is unavailable, not overloaded.
-    const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs * 0.8, servers }
+    const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs * 0.8, sockets }
     return new TenantConnection(address, settings, { ...events, mismatch }, { tenantId, watch, counters })
   }

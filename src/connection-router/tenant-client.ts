@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { clientOptions } from '../kernel/postgres-address.ts'
-import { KnownServers } from './known-servers.ts'
+import type { ReadySockets } from './ready-sockets.ts'
 import { answerScram } from './wire/scram.ts'
 
 /** A session that holds a transaction open and does nothing blocks vacuum and others' locks. */
@@ -22,74 +22,39 @@ const startOptions = [
 /** What the driver (pg 8) keeps of a login while it lasts, and the methods by which it does its part. */
 type LoginOfDriver = {
   password: unknown
-  saslSession?: { message: string; mechanism: string; response: string; serverSignature?: string } | null
+  saslSession: { message: string; mechanism: string; response: string; serverSignature?: string } | null
   connection: pg.Connection & { sendSCRAMClientFinalMessage(response: string): void }
 }
 const driver = pg.Client.prototype as unknown as {
-  _handleAuthSASL(message: { mechanisms: string[] }): void
   _handleAuthSASLContinue(message: { data: string }): Promise<void>
 }
-const scram = 'SCRAM-SHA-256'
-
-export type ClientSettings = Readonly<{
-  statementTimeoutMs: number
-  /** What earlier connects learned, and this one may. */
-  servers?: KnownServers
-}>
 
 /**
- * The driver's client, which says each thing of the login as early as it can: SCRAM's first word with the greeting, to a server
- * that asked for it the last time, the answer to the challenge at once where that is the plain case, and in the same breath
- * what is to follow the login.
+ * The driver's client, which answers the server's challenge itself where that is the plain case, and then says in the same
+ * breath what is to follow the login.
  */
 export class TenantClient extends pg.Client {
   readonly #sayMore: () => void
-  readonly #learnScram: (asks: boolean) => void
 
-  constructor(config: pg.ClientConfig, address: PostgresAddress, servers: KnownServers, sayMore: () => void) {
+  constructor(config: pg.ClientConfig, sayMore: () => void) {
     super(config)
     this.#sayMore = sayMore
-    this.#learnScram = (asks) => servers.learnScram(address, asks)
-    this.once('connect', () => servers.prepareSocket(address))
-    if (!servers.asksForScram(address)) return
-    this.connection.once(address.ssl === 'disable' ? 'connect' : 'sslconnect', () => {
-      const { stream } = this.connection
-      // The driver greets the server when it hears of this, a moment later.
-      stream.cork()
-      queueMicrotask(() => {
-        driver._handleAuthSASL.call(this, { mechanisms: [scram] })
-        stream.uncork()
-      })
-    })
-    // It may ask for something else by now.
-    const failed = (): void => servers.learnScram(address, false)
-    this.connection.once('end', failed)
-    this.once('connect', () => {
-      if (!this.owesProof) this.connection.off('end', failed)
-    })
   }
 
-  /** True when we have begun to prove that we know the password, and the server has not: the driver lets itself be let in without. */
+  /** True when we have proved that we know the password, and the server has not: the driver lets itself be let in without. */
   get owesProof(): boolean {
-    return ((this as unknown as LoginOfDriver).saslSession ?? undefined) !== undefined
-  }
-
-  /** The driver's own name for it: the server asks for SCRAM. */
-  _handleAuthSASL(message: { mechanisms: string[] }): void {
-    const asks = message.mechanisms.includes(scram)
-    this.#learnScram(asks)
-    if (!this.owesProof || !asks) driver._handleAuthSASL.call(this, message)
+    return (this as unknown as LoginOfDriver).saslSession?.message === 'SASLResponse'
   }
 
   /** The driver's own name for it: under another one nobody would call it, and logins would only be slower. */
   _handleAuthSASLContinue(message: { data: string }): Promise<void> | void {
     const { password, saslSession: session, connection } = this as unknown as LoginOfDriver
-    const plain = session?.message === 'SASLInitialResponse' && session.mechanism === scram
+    const plain = session?.message === 'SASLInitialResponse' && session.mechanism === 'SCRAM-SHA-256'
     const answer =
       plain && typeof password === 'string'
         ? answerScram(password, session.response, message.data)
         : undefined
-    if (session == null || answer === undefined) return driver._handleAuthSASLContinue.call(this, message)
+    if (session === null || answer === undefined) return driver._handleAuthSASLContinue.call(this, message)
     // With the signature the driver checks the server's last message.
     Object.assign(session, { message: 'SASLResponse', ...answer })
     const { stream } = connection
@@ -101,26 +66,35 @@ export class TenantClient extends pg.Client {
   }
 }
 
+export type ClientSettings = Readonly<{
+  statementTimeoutMs: number
+  /** Where a socket may be ready, and one is prepared for whoever connects next. */
+  sockets?: ReadySockets
+}>
+
 /**
  * The driver's client for one connection to a tenant's database, not connected yet. It calls `sayMore` when it has said its
  * last word of the login: the server reads what is written then as soon as it has let us in. Not always, see `answerScram`.
  */
 export const newTenantClient = (
   address: PostgresAddress,
-  { statementTimeoutMs, servers = new KnownServers() }: ClientSettings,
+  { statementTimeoutMs, sockets }: ClientSettings,
   sayMore: () => void = () => {},
 ): TenantClient => {
-  const socket = servers.takeSocket(address)
-  const config = {
-    ...clientOptions(address),
-    ...(socket === undefined ? {} : { stream: () => socket }),
-    application_name: 'freehold',
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 10_000,
-    statement_timeout: statementTimeoutMs,
-    idle_in_transaction_session_timeout: idleInTransactionMs,
-    lock_timeout: Math.min(lockTimeoutMs, statementTimeoutMs),
-    options: startOptions.map((option) => `-c ${option}`).join(' '),
-  }
-  return new TenantClient(config, address, servers, sayMore)
+  const socket = sockets?.take(address)
+  const client = new TenantClient(
+    {
+      ...clientOptions(address),
+      ...(socket === undefined ? {} : { stream: () => socket }),
+      application_name: 'freehold',
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      statement_timeout: statementTimeoutMs,
+      idle_in_transaction_session_timeout: idleInTransactionMs,
+      lock_timeout: Math.min(lockTimeoutMs, statementTimeoutMs),
+      options: startOptions.map((option) => `-c ${option}`).join(' '),
+    },
+    sayMore,
+  )
+  return client.once('connect', () => sockets?.prepare(address))
 }

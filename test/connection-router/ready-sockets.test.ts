@@ -2,9 +2,7 @@ import { type AddressInfo, createConnection, createServer, type Socket } from 'n
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { PlacedTenant } from '../../src/connection-router/directory.ts'
-import { KnownServers } from '../../src/connection-router/known-servers.ts'
-import { newTenantClient } from '../../src/connection-router/tenant-client.ts'
-import type { PostgresAddress } from '../../src/kernel/postgres-address.ts'
+import { ReadySockets } from '../../src/connection-router/ready-sockets.ts'
 import { startWorld, type TestRouter, until } from './world.ts'
 
 const world = await startWorld(t, 3)
@@ -61,8 +59,6 @@ const withReadySocket = async (t: Test): Promise<{ router: TestRouter; guests: G
   return { router, guests }
 }
 
-const scram = 'SCRAM-SHA-256'
-
 world.test('the next connection is opened on a socket that is ready', async (t) => {
   const { router, guests } = await withReadySocket(t)
   t.strictSame(guests[1]?.said, [], 'nothing was said on it')
@@ -99,96 +95,48 @@ world.test('a router that closes leaves no socket behind', async (t) => {
   t.ok(guests.every(({ gone }) => gone))
 })
 
-/** Known servers by themselves, and who comes to the door of one of them. */
-const withServers = async (t: Test, keptMs: number) => {
+/** Ready sockets by themselves, and who comes to the door of one of them. */
+const withSockets = async (t: Test, keptMs: number) => {
   const guests = await standBefore(t, [a])
-  const servers = new KnownServers({ keptMs })
-  t.teardown(() => servers.close())
+  const sockets = new ReadySockets({ keptMs })
+  t.teardown(() => sockets.close())
   const { address } = world.master.get(a.tenantId) as PlacedTenant
-  return { guests, servers, address }
+  return { guests, sockets, address }
 }
 
 world.test('a socket is given up when nobody comes for it', async (t) => {
-  const { guests, servers, address } = await withServers(t, 50)
-  servers.prepareSocket(address)
+  const { guests, sockets, address } = await withSockets(t, 50)
+  sockets.prepare(address)
   await until(() => guests[0]?.gone === true)
-  t.equal(servers.takeSocket(address), undefined)
+  t.equal(sockets.take(address), undefined)
 })
 
 world.test('a socket leads to the server that it is taken for', async (t) => {
-  const { guests, servers, address } = await withServers(t, 60_000)
-  servers.prepareSocket(address)
+  const { guests, sockets, address } = await withSockets(t, 60_000)
+  sockets.prepare(address)
   await until(() => guests.length === 1)
-  t.equal(servers.takeSocket({ ...address, port: address.port + 1 }), undefined)
-  t.equal(servers.takeSocket({ ...address, host: 'localhost' }), undefined)
-  servers.takeSocket(address)?.destroy()
+  t.equal(sockets.take({ ...address, port: address.port + 1 }), undefined)
+  t.equal(sockets.take({ ...address, host: 'localhost' }), undefined)
+  sockets.take(address)?.destroy()
   await until(() => guests[0]?.gone === true)
-  t.equal(servers.takeSocket(address), undefined, 'and is given to one only')
+  t.equal(sockets.take(address), undefined, 'and is given to one only')
 })
 
 world.test('where no server is, no socket becomes ready', async (t) => {
-  const { servers, address } = await withServers(t, 60_000)
+  const { sockets, address } = await withSockets(t, 60_000)
   const nowhere = { ...address, host: '/nowhere' }
-  servers.prepareSocket(nowhere)
+  sockets.prepare(nowhere)
   await sleep(50)
-  t.equal(servers.takeSocket(nowhere), undefined)
+  t.equal(sockets.take(nowhere), undefined)
 })
 
 world.test('when they are closed, what is ready goes, and nothing becomes ready any more', async (t) => {
-  const { guests, servers, address } = await withServers(t, 60_000)
-  servers.prepareSocket(address)
+  const { guests, sockets, address } = await withSockets(t, 60_000)
+  sockets.prepare(address)
   await until(() => guests.length === 1)
-  servers.close()
+  sockets.close()
   await until(() => guests[0]?.gone === true)
-  servers.prepareSocket(address)
+  sockets.prepare(address)
   await sleep(50)
   t.equal(guests.length, 1)
 })
-
-world.test('who asked for SCRAM is told its first word with the greeting', async (t) => {
-  const { router, guests } = await withReadySocket(t)
-  t.notMatch(guests[0]?.said[0], scram, 'a stranger is not')
-  t.equal(await wordOf(router, b), b.tenantId)
-  t.match(guests[1]?.said[0], scram)
-})
-
-/** A server that lets everybody in; what was said to it. */
-const careless = async (t: Test): Promise<{ address: PostgresAddress; said: string[] }> => {
-  const said: string[] = []
-  // AuthenticationOk and ReadyForQuery.
-  const letIn = Buffer.from('5200000008000000005a0000000549', 'hex')
-  const server = createServer((socket) => {
-    socket.on('error', () => {})
-    socket.on('data', (bytes: Buffer) => said.push(bytes.toString('latin1')))
-    socket.once('data', () => socket.write(letIn))
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => server.close())
-  const { port } = server.address() as AddressInfo
-  return { address: { ...a.address, host: '127.0.0.1', port }, said }
-}
-
-world.test(
-  'a server that no longer asks for SCRAM is not believed, and asked politely the next time',
-  async (t) => {
-    const { address, said } = await careless(t)
-    const servers = new KnownServers()
-    t.teardown(() => servers.close())
-    servers.learnScram(address, true)
-    const connect = async () => {
-      const client = newTenantClient(address, { statementTimeoutMs: 1_000, servers })
-      client.on('error', () => {})
-      await client.connect()
-      const { owesProof } = client
-      const ended = new Promise((resolve) => client.once('end', resolve))
-      client.connection.stream.destroy()
-      await ended
-      return owesProof
-    }
-    t.equal(await connect(), true)
-    t.match(said.join(''), scram)
-    said.length = 0
-    t.equal(await connect(), false)
-    t.notMatch(said.join(''), scram)
-  },
-)

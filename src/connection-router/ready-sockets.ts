@@ -1,0 +1,80 @@
+import type { Socket } from 'node:net'
+import type { PostgresAddress } from '../kernel/postgres-address.ts'
+import { dial } from './doorbell.ts'
+
+/** A server gives up on a socket that says nothing after 60 s (`authentication_timeout`); nobody waits for that. */
+const usuallyKeptMs = 10_000
+/** After a connect: the first statements of the new session shall not have to share the processor with the next one's start. */
+const pauseMs = 20
+
+/** Of one server: a socket once there is one; until then, the timer that makes it, and then the one that drops it. */
+type Door = { socket?: Socket; timer: NodeJS.Timeout }
+
+const doorOf = ({ host, port }: PostgresAddress): string => `${host} ${port}`
+
+/** The driver connects its socket itself; this one is connected, or about to be. */
+const connectedAlready = (socket: Socket): Socket => {
+  socket.connect = () => {
+    // Before what else waits for this turn of the loop: the server can be at work meanwhile.
+    if (!socket.connecting) queueMicrotask(() => socket.emit('connect'))
+    return socket
+  }
+  return socket
+}
+
+/** Whoever comes next connects anew. */
+const ignore = (): void => {}
+
+/**
+ * For each server that was connected to of late, one socket that is connected before anybody needs it. The server has started a
+ * process for it by then, a fifth of what a connection costs, which waits for a login, whosever it will be: until then it is
+ * nobody's session, counts against no limit of sessions, and nothing was said on it.
+ */
+export class ReadySockets {
+  readonly #doors = new Map<string, Door>()
+  readonly #keptMs: number
+  #closed = false
+
+  /** `keptMs` is how long a socket waits for the next connect. */
+  constructor({ keptMs = usuallyKeptMs }: { keptMs?: number } = {}) {
+    this.#keptMs = keptMs
+  }
+
+  /** A socket for the driver to log in on; undefined when there is none, or none that is still good. */
+  take(address: PostgresAddress): Socket | undefined {
+    const key = doorOf(address)
+    const socket = this.#doors.get(key)?.socket
+    if (socket === undefined) return undefined
+    this.#forget(key)
+    // A server has nothing to say before a login, but why it hangs up.
+    if (!socket.destroyed && socket.readableLength === 0) return connectedAlready(socket.off('error', ignore))
+    socket.destroy()
+    return undefined
+  }
+
+  /** Soon has a socket to this server, for a while. */
+  prepare(address: PostgresAddress): void {
+    const key = doorOf(address)
+    if (this.#closed || this.#doors.has(key)) return
+    const open = (): void => {
+      const timer = setTimeout(() => this.#drop(key), this.#keptMs).unref()
+      this.#doors.set(key, { socket: dial(address).on('error', ignore), timer })
+    }
+    this.#doors.set(key, { timer: setTimeout(open, pauseMs).unref() })
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const key of [...this.#doors.keys()]) this.#drop(key)
+  }
+
+  #drop(key: string): void {
+    this.#doors.get(key)?.socket?.destroy()
+    this.#forget(key)
+  }
+
+  #forget(key: string): void {
+    clearTimeout(this.#doors.get(key)?.timer)
+    this.#doors.delete(key)
+  }
+}
