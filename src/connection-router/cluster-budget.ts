@@ -1,6 +1,6 @@
 import { millisecondsOf } from '../kernel/clock.ts'
 import type { ClusterBudgetOptions } from './cluster-options.ts'
-import { overloaded } from './connect-errors.ts'
+import { overloaded, wasStaleSocket } from './connect-errors.ts'
 import { ConnectGate } from './connect-gate.ts'
 import { Demand } from './demand.ts'
 import { IdlePools } from './idle-pools.ts'
@@ -235,7 +235,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
       const pauseMs = retryMs * (0.5 + this.#random())
       pool.retryAt = this.#now() + pauseMs
       setTimeout(() => this.#serve(), pauseMs + 1).unref()
-    } else {
+    } else if (this.#gate.away || !wasStaleSocket(error)) {
       // They all wait for the same thing, and it is not coming.
       refuseWaiting(this.#queue, (waiting) => waiting === pool, error, pool.tenantId)
     }

@@ -20,6 +20,23 @@ export class AnotherDatabase extends Error {
   override readonly name = 'AnotherDatabase'
 }
 
+/** Why a connect failed on a socket that had been opened ahead when nothing came back on it: that says nothing about the server. */
+class StaleSocket extends Error {
+  override readonly name = 'StaleSocket'
+
+  constructor(cause: unknown) {
+    super('nothing came back on a socket that had been opened ahead', { cause })
+  }
+}
+
+/** The caller's error when a connect failed; `unheard` when that was on a socket opened ahead, and nothing came back. */
+export const unopened = (cause: unknown, unheard: boolean): AppError =>
+  unavailable(unheard ? new StaleSocket(cause) : cause)
+
+/** True when another connect, on a socket of its own, may well succeed. */
+export const wasStaleSocket = (error: unknown): boolean =>
+  error instanceof AppError && error.cause instanceof StaleSocket
+
 /** Where the server says `too many connections` for one role or one database, not for all of them (postgres sources). */
 const ownLimitRoutines = new Set(['InitializeSessionUserId', 'CheckMyDatabase'])
 

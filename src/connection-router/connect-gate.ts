@@ -1,6 +1,6 @@
 import type { AppError } from '../kernel/errors.ts'
 import { Breaker, type BreakerState } from './breaker.ts'
-import { clusterIsAway, unavailable } from './connect-errors.ts'
+import { clusterIsAway, unavailable, wasStaleSocket } from './connect-errors.ts'
 
 /**
  * Connects to one cluster at once. Few are enough to keep the server's postmaster busy (4 in 5 ms are 800 a second; it was
@@ -55,6 +55,8 @@ export class ConnectGate {
     this.#connecting += 1
     const end = (error?: unknown): void => {
       this.#connecting -= 1
+      // A probe must end, whichever way.
+      if (wasStaleSocket(error) && this.#breaker.state === 'closed') return
       if (error !== undefined && clusterIsAway(error)) this.#breaker.failed(began, this.#now())
       else this.#breaker.succeeded()
     }

@@ -2,8 +2,10 @@ import type { Socket } from 'node:net'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { dial } from './doorbell.ts'
 
-/** A server gives up on a socket that says nothing after 60 s (`authentication_timeout`); nobody waits for that. */
-const usuallyKeptMs = 10_000
+/** Half of the time after which our own server gives up on a socket that says nothing (`authentication_timeout`); others take 60 s. */
+const usuallyKeptMs = 5_000
+/** Somewhere between, a firewall may have forgotten it, or another machine may have the address by now. */
+const answerMs = 1_000
 /** After a connect: the first statements of the new session shall not have to share the processor with the next one's start. */
 const pauseMs = 20
 
@@ -40,16 +42,24 @@ export class ReadySockets {
     this.#keptMs = keptMs
   }
 
-  /** A socket for the driver to log in on; undefined when there is none, or none that is still good. */
+  /**
+   * A socket for the driver to log in on; undefined when there is none, or none that looks good. That it is no longer good may show
+   * only when something is said: it is cut when nothing comes back within a second.
+   */
   take(address: PostgresAddress): Socket | undefined {
     const key = doorOf(address)
     const socket = this.#doors.get(key)?.socket
     if (socket === undefined) return undefined
     this.#forget(key)
     // A server has nothing to say before a login, but why it hangs up.
-    if (!socket.destroyed && socket.readableLength === 0) return connectedAlready(socket.off('error', ignore))
-    socket.destroy()
-    return undefined
+    if (!socket.connecting && (socket.readyState !== 'open' || socket.readableLength > 0)) {
+      socket.destroy()
+      return undefined
+    }
+    setTimeout(() => {
+      if (socket.bytesRead === 0) socket.destroy()
+    }, answerMs).unref()
+    return connectedAlready(socket.off('error', ignore))
   }
 
   /** Soon has a socket to this server, for a while. */

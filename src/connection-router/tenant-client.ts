@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import pg from 'pg'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { clientOptions } from '../kernel/postgres-address.ts'
@@ -35,10 +36,17 @@ const driver = pg.Client.prototype as unknown as {
  */
 export class TenantClient extends pg.Client {
   readonly #sayMore: () => void
+  readonly #readySocket: Socket | undefined
 
-  constructor(config: pg.ClientConfig, sayMore: () => void) {
-    super(config)
+  constructor(config: pg.ClientConfig, sayMore: () => void, readySocket: Socket | undefined) {
+    super(readySocket === undefined ? config : { ...config, stream: () => readySocket })
     this.#sayMore = sayMore
+    this.#readySocket = readySocket
+  }
+
+  /** True while nothing has come back on a socket that had been opened ahead. */
+  get unheard(): boolean {
+    return this.#readySocket?.bytesRead === 0
   }
 
   /** True when we have proved that we know the password, and the server has not: the driver lets itself be let in without. */
@@ -81,11 +89,9 @@ export const newTenantClient = (
   { statementTimeoutMs, sockets }: ClientSettings,
   sayMore: () => void = () => {},
 ): TenantClient => {
-  const socket = sockets?.take(address)
   const client = new TenantClient(
     {
       ...clientOptions(address),
-      ...(socket === undefined ? {} : { stream: () => socket }),
       application_name: 'freehold',
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
@@ -95,6 +101,7 @@ export const newTenantClient = (
       options: startOptions.map((option) => `-c ${option}`).join(' '),
     },
     sayMore,
+    sockets?.take(address),
   )
   return client.once('connect', () => sockets?.prepare(address))
 }

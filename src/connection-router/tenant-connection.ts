@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { AppError } from '../kernel/errors.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
-import { AnotherDatabase, endsConnection, spoilsConnection, unavailable } from './connect-errors.ts'
+import { AnotherDatabase, endsConnection, spoilsConnection, unavailable, unopened } from './connect-errors.ts'
 import type { CancelKey } from './doorbell.ts'
 import { IdentityQuestion } from './identity-question.ts'
 import { Overseer } from './overseer.ts'
@@ -112,7 +112,7 @@ export class TenantConnection implements Watched {
       this.#lost = true
       // Without an answer from the server there is no session whose end is worth waiting for.
       if (!(error instanceof pg.DatabaseError || this.#spoiled)) this.#client.connection.stream.destroy()
-      throw unavailable(error)
+      throw unopened(error, this.#client.unheard)
     } finally {
       clearTimeout(timer)
     }

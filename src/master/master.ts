@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { type Compilable, type CompiledQuery, Kysely, PostgresDialect, type Transaction } from 'kysely'
 import pg from 'pg'
 import Pool from 'pg-pool'
@@ -67,12 +67,19 @@ export const compiledOnce = <Args extends readonly string[], Row>(
   master: Master,
   build: (...args: Args) => Compilable<Row>,
 ): ((...args: Args) => Promise<Row[]>) => {
-  const standIns = Array.from({ length: build.length }, (_, n) => `argument ${n}`)
+  const standIns: string[] = Array.from({ length: build.length }, () => randomUUID())
   const { sql, parameters } = build(...(standIns as readonly string[] as Args)).compile()
-  if (!standIns.every((standIn) => parameters.includes(standIn)))
-    throw new Error(`an argument is no parameter of this statement: ${sql}`)
+  const places = parameters.map((value) => standIns.indexOf(value as string))
+  const inside = parameters.some(
+    (value, n) => places[n] === -1 && standIns.some((s) => String(value).includes(s)),
+  )
+  if (inside || !standIns.every((_, n) => places.includes(n)))
+    throw new Error(`an argument is not a parameter of this statement as it is: ${sql}`)
   const run = preparedByName<Row>(master, sql)
-  return (...args) => run(parameters.map((value) => args[standIns.indexOf(value as string)] ?? value))
+  return async (...args) => {
+    if (args.length !== standIns.length) throw new TypeError(`${standIns.length} arguments are needed`)
+    return run(parameters.map((value, n) => (places[n] === -1 ? value : args[places[n] ?? -1])))
+  }
 }
 
 const preparedByName = <Row>(

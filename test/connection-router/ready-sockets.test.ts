@@ -1,6 +1,8 @@
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { unopened } from '../../src/connection-router/connect-errors.ts'
+import { ConnectGate, maxConnecting } from '../../src/connection-router/connect-gate.ts'
 import type { PlacedTenant } from '../../src/connection-router/directory.ts'
 import { ReadySockets } from '../../src/connection-router/ready-sockets.ts'
 import { startWorld, type TestRouter, until } from './world.ts'
@@ -9,7 +11,12 @@ const world = await startWorld(t, 3)
 const [a, b, c] = [world.tenant(0), world.tenant(1), world.tenant(2)]
 
 /** One who came to the door: what they said, in which pieces. */
-type Guest = { readonly socket: Socket; readonly said: string[]; gone: boolean }
+type Guest = {
+  readonly socket: Socket
+  readonly said: string[]
+  gone: boolean
+  fate?: 'hears nothing' | 'is reset'
+}
 
 /** Stands before the server, passes everything on, and keeps a list of who came. Opens no session before something is said. */
 const standBefore = async (t: Test, tenants: readonly PlacedTenant[]): Promise<Guest[]> => {
@@ -29,6 +36,8 @@ const standBefore = async (t: Test, tenants: readonly PlacedTenant[]): Promise<G
       if (guest.said.length === 0) socket.end()
     })
     socket.once('data', (bytes: Buffer) => {
+      if (guest.fate === 'is reset') socket.resetAndDestroy()
+      if (guest.fate !== undefined) return
       const session = createConnection({ ...target, allowHalfOpen: true }).on('error', () => socket.destroy())
       session.write(bytes)
       socket.pipe(session)
@@ -87,11 +96,48 @@ world.test('nobody is kept from it by one that is no longer good', async (t) => 
   await until(() => guests[3]?.gone === true)
 })
 
+for (const fate of ['hears nothing', 'is reset'] as const) {
+  world.test(`one that ${fate} although it looked good costs nobody more than time`, async (t) => {
+    const { router, guests } = await withReadySocket(t)
+    const [, ready] = guests
+    if (ready !== undefined) ready.fate = fate
+    const began = performance.now()
+    t.equal(await wordOf(router, b), b.tenantId)
+    // A connect of its own has four seconds.
+    t.ok(performance.now() - began < 3_500)
+    t.equal(ready?.said.length, 1, 'it was used')
+    t.equal(router.stats().clusters[0]?.breaker, 'closed')
+  })
+}
+
+world.test('the breaker is told nothing by one that was stale, unless it was the probe', async (t) => {
+  let now = 0
+  const gate = new ConnectGate(() => now)
+  const fail = (unheard: boolean) => gate.begin()?.end(unopened(new Error('reset'), unheard))
+  for (let n = 0; n < 10; n += 1) fail(true)
+  t.equal(gate.breaker, 'closed')
+  t.equal(gate.room, maxConnecting)
+  for (let n = 0; n < 10; n += 1) fail(false)
+  t.equal(gate.breaker, 'open')
+  now += 500
+  const probe = gate.begin()
+  t.equal(gate.breaker, 'half-open')
+  probe?.end(unopened(new Error('reset'), true))
+  t.equal(gate.breaker, 'open')
+})
+
+world.test('hung up on in the same moment, it costs nobody anything', async (t) => {
+  const { router, guests } = await withReadySocket(t)
+  guests[1]?.socket.end()
+  t.equal(await wordOf(router, b), b.tenantId)
+  t.equal(router.stats().clusters[0]?.breaker, 'closed')
+})
+
 world.test('a router that closes leaves no socket behind', async (t) => {
   const { router, guests } = await withReadySocket(t)
   await router.close()
   // It would be given up by itself, later.
-  await Promise.race([sleep(5_000), until(() => guests.every(({ gone }) => gone))])
+  await Promise.race([sleep(2_500, undefined, { ref: false }), until(() => guests.every(({ gone }) => gone))])
   t.ok(guests.every(({ gone }) => gone))
 })
 

@@ -32,6 +32,11 @@ t.test('a statement is put together once, and asked with other arguments each ti
 
 t.test('an argument that is no parameter would be asked for as it was first', async (t) => {
   t.throws(() => compiledOnce(master, (one: string, other: string) => words(one, `%${other}%`)), {
-    message: /no parameter/,
+    message: /not a parameter/,
   })
+  t.throws(() => compiledOnce(master, (one: string) => words(one, `%${one}%`)), {
+    message: /not a parameter/,
+  })
+  const rest = compiledOnce(master, (...all: string[]) => words(all[0] ?? '', all[1] ?? ''))
+  await t.rejects(rest('a', 'b'), { message: /0 arguments/ })
 })
