@@ -2,7 +2,8 @@
  * What does the first request of a tenant cost that nobody has used on this node, when the node itself is warm? Token,
  * session, membership, placement and connection are all new. One tenant after another, in turn with a bare connect and the
  * same query on tenants of its own, whose roles have the SCRAM iterations that Postgres gives by itself; a rest before each, so
- * that neither meets what the other left to be done. Fails when the median is more than 1.25 times the bare one's.
+ * that neither meets what the other left to be done. Then some that come when no other has come for longer than a socket is kept
+ * ready. Fails when a median is more than 1.25 times the bare one's.
  * Usage: node bench/cold.ts [--quick] [--profile folder] [--write]
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -21,6 +22,8 @@ import { openWorld, type World } from './lib/world.ts'
 
 const mostRatio = 1.25
 const restMs = 50
+/** Longer than the router keeps a socket ready. */
+const longRestMs = 5_200
 
 const { values: flags } = parseArgs({
   options: {
@@ -30,17 +33,19 @@ const { values: flags } = parseArgs({
   },
 })
 
-/** Cold tenants of each kind, and those before them that only warm the code. */
-const [measured, warming] = flags.quick ? [60, 60] : [200, 100]
-const total = 2 * (measured + warming)
+/** Cold tenants of each kind, those before them that only warm the code, and those that come after a long rest. */
+const [measured, warming, lonely] = flags.quick ? [60, 60, 6] : [200, 100, 20]
+const total = 2 * (measured + warming + lonely)
 const column: Column = { name: 'cold', tenants: total, spread: 'even', connections: total }
 
-const rested = async (work: () => Promise<number>): Promise<number> => {
-  await sleep(restMs)
+const rested = async (work: () => Promise<number>, ms = restMs): Promise<number> => {
+  await sleep(ms)
   return work()
 }
 
-const measure = (world: World, port: number): Promise<{ own: number[]; bare: number[]; hot: number[] }> =>
+type Times = Record<'own' | 'bare' | 'hot' | 'lonely' | 'lonelyBare', number[]>
+
+const measure = (world: World, port: number): Promise<Times> =>
   inOrder(async (line) => {
     const shots = shotsFor('freehold', world.tenants)
     const ask = async (n: number): Promise<number> => {
@@ -50,19 +55,21 @@ const measure = (world: World, port: number): Promise<{ own: number[]; bare: num
       if (!good) throw new Error(`a first request was answered: ${bytes}`)
       return ms
     }
-    const times = { own: [] as number[], bare: [] as number[], hot: [] as number[] }
+    const times: Times = { own: [], bare: [], hot: [], lonely: [], lonelyBare: [] }
     for (let n = 0; n < total; n += 2) {
       const stranger = world.tenants[n + 1]
       if (stranger === undefined) throw new Error('there is no such tenant')
+      const isLonely = n >= 2 * (warming + measured)
+      const ms = isLonely ? longRestMs : restMs
       // Whatever goes first would always find the other's traces.
       const bareFirst = n % 4 === 0
-      const before = bareFirst ? await rested(() => bareConnect(stranger)) : 0
-      const own = await rested(() => ask(n))
-      const bare = bareFirst ? before : await rested(() => bareConnect(stranger))
+      const before = bareFirst ? await rested(() => bareConnect(stranger), ms) : 0
+      const own = await rested(() => ask(n), ms)
+      const bare = bareFirst ? before : await rested(() => bareConnect(stranger), ms)
       const hot = await ask(n)
       if (n < 2 * warming) continue
-      times.own.push(own)
-      times.bare.push(bare)
+      times[isLonely ? 'lonely' : 'own'].push(own)
+      times[isLonely ? 'lonelyBare' : 'bare'].push(bare)
       times.hot.push(hot)
     }
     return times
@@ -109,18 +116,25 @@ try {
       return measure(world, server.port)
     }),
   )
-  const base = median(times.bare)
+  const [base, lonelyBase] = [median(times.bare), median(times.lonelyBare)]
   const rows = [
     row('bare connect and query', times.bare, base),
     row('**first request of a tenant**', times.own, base),
     row('its second request', times.hot, base),
+    row('after a rest of 5 s: bare', times.lonelyBare, lonelyBase),
+    row('**after a rest of 5 s: first request**', times.lonely, lonelyBase),
   ]
   const text = [
-    `${machineLine(world.postgres.version)}; ${measured} tenants each, one after another, after ${warming} that only warm the code`,
+    `${machineLine(world.postgres.version)}; ${measured} tenants each, one after another, after ${warming} that only warm the code; then ${lonely}`,
     table(['milliseconds', 'least', 'median', '90 %', 'most', '×'], rows),
   ].join('\n\n')
   const promises = [
     { what: 'first request, to a bare connect and query', seen: median(times.own) / base, most: mostRatio },
+    {
+      what: 'the same after a rest of 5 s',
+      seen: median(times.lonely) / lonelyBase,
+      most: mostRatio,
+    },
   ]
   await report({ name: 'cold', text, promises, failures: [], write: flags.write })
 } finally {

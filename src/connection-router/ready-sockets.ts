@@ -35,6 +35,8 @@ const ignore = (): void => {}
 export class ReadySockets {
   readonly #doors = new Map<string, Door>()
   readonly #keptMs: number
+  /** The server that was connected to last. */
+  #latest: PostgresAddress | undefined
   #closed = false
 
   /** `keptMs` is how long a socket waits for the next connect. */
@@ -62,20 +64,36 @@ export class ReadySockets {
     return connectedAlready(socket.off('error', ignore))
   }
 
-  /** Soon has a socket to this server, for a while. */
+  /** After a connect to this server: soon has a socket to it, for a while. */
   prepare(address: PostgresAddress): void {
     const key = doorOf(address)
+    this.#latest = address
     if (this.#closed || this.#doors.has(key)) return
-    const open = (): void => {
-      const timer = setTimeout(() => this.#drop(key), this.#keptMs).unref()
-      this.#doors.set(key, { socket: dial(address).on('error', ignore), timer })
-    }
-    this.#doors.set(key, { timer: setTimeout(open, pauseMs).unref() })
+    this.#doors.set(key, { timer: setTimeout(() => this.#open(address), pauseMs).unref() })
+  }
+
+  /**
+   * Somebody may be about to connect, and which server it will be is still being looked up: has a socket at once to the one that was
+   * connected to last. Where there is one server it is that one; where there are several, and it is another, nothing is lost.
+   */
+  expect(): void {
+    if (this.#closed || this.#latest === undefined) return
+    const key = doorOf(this.#latest)
+    // One that has died stays for its time: a server that is away is not to be dialled again and again.
+    if (this.#doors.get(key)?.socket !== undefined) return
+    this.#forget(key)
+    this.#open(this.#latest)
   }
 
   close(): void {
     this.#closed = true
     for (const key of [...this.#doors.keys()]) this.#drop(key)
+  }
+
+  #open(address: PostgresAddress): void {
+    const key = doorOf(address)
+    const timer = setTimeout(() => this.#drop(key), this.#keptMs).unref()
+    this.#doors.set(key, { socket: dial(address).on('error', ignore), timer })
   }
 
   #drop(key: string): void {

@@ -169,11 +169,58 @@ world.test('a socket leads to the server that it is taken for', async (t) => {
 })
 
 world.test('where no server is, no socket becomes ready', async (t) => {
-  const { sockets, address } = await withSockets(t, 60_000)
+  const { guests, sockets, address } = await withSockets(t, 60_000)
   const nowhere = { ...address, host: '/nowhere' }
   sockets.prepare(nowhere)
-  await sleep(50)
+  sockets.prepare(address)
+  // Its dial came after the other one.
+  await until(() => guests.length === 1)
   t.equal(sockets.take(nowhere), undefined)
+  sockets.take(address)?.destroy()
+})
+
+world.test('while a tenant is looked up, a socket to the server becomes ready', async (t) => {
+  const guests = await standBefore(t, [a, b, c])
+  const answer = Promise.withResolvers<void>()
+  const router = world.router({
+    findTenant: async (tenantId) => {
+      if (tenantId !== a.tenantId) await answer.promise
+      return world.findTenant(tenantId)
+    },
+  })
+  await router.warm(b.tenantId)
+  t.equal(guests.length, 0, 'none before the first connect')
+  await wordOf(router, a)
+  await until(() => guests[1]?.gone === true)
+  await router.warm(a.tenantId)
+  await sleep(20)
+  t.equal(guests.length, 2, 'none for somebody who has a connection')
+  await router.warm(b.tenantId)
+  t.equal(guests.length, 3)
+  await router.warm(c.tenantId)
+  t.equal(guests.length, 3, 'one for both')
+  answer.resolve()
+  t.equal(await wordOf(router, b), b.tenantId)
+  t.equal(await wordOf(router, c), c.tenantId)
+  t.not(guests[2]?.said.length, 0, 'it was used')
+})
+
+world.test('what is expected does not wait for the pause, and is dialled once', async (t) => {
+  const { guests, sockets, address } = await withSockets(t, 60_000)
+  sockets.prepare(address)
+  sockets.expect()
+  const early = sockets.take(address)
+  t.ok(early, 'it is there in the same moment')
+  early?.destroy()
+  sockets.expect()
+  sockets.expect()
+  sockets.prepare(address)
+  await until(() => guests.length >= 1)
+  await sleep(50)
+  t.equal(guests.filter(({ gone }) => !gone).length, 1)
+  sockets.close()
+  sockets.expect()
+  t.equal(sockets.take(address), undefined, 'nor after the close')
 })
 
 world.test('when they are closed, what is ready goes, and nothing becomes ready any more', async (t) => {

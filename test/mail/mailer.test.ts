@@ -2,8 +2,9 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { ownCertificate } from '../helpers/certificate.ts'
 import { readMail } from '../helpers/mailbox.ts'
-import { mailerFor, newMail, ownCertificate, startSmtp } from './smtp-world.ts'
+import { mailerFor, newMail, startSmtp } from './smtp-world.ts'
 
 const messageId = (raw: string | undefined): string =>
   /^Message-ID: (.*)$/im.exec(raw ?? '')?.[1]?.trim() ?? ''

@@ -1,8 +1,4 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 import type { Test } from 'tap'
@@ -50,22 +46,6 @@ export const startSmtp = async (t: Test, options: SMTPServerOptions = {}, port =
   const stop = () => new Promise<void>((resolve) => server.close(() => resolve()))
   t.teardown(stop)
   return { port: (server.server.address() as AddressInfo).port, taken, refusals, stop }
-}
-
-/** A certificate that nobody trusts. */
-export const ownCertificate = (): { key: Buffer; cert: Buffer } => {
-  const folder = mkdtempSync(join(tmpdir(), 'test-freehold-cert-'))
-  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-  const subject = ['-subj', '/CN=localhost', '-days', '2', '-nodes']
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1']
-  try {
-    execFileSync('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', key, '-out', cert], {
-      stdio: 'ignore',
-    })
-    return { key: readFileSync(key), cert: readFileSync(cert) }
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
 }
 
 /** A mailer for this SMTP_URL, and everything it logs. */
