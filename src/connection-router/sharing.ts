@@ -1,7 +1,7 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { RouterCounters } from './stats.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
-import { startWait, type Wait, type Waiter, type WaitLimits, type WaitQueue } from './waiter.ts'
+import { assertMoving, startWait, type Wait, type Waiter, type WaitLimits, type WaitQueue } from './waiter.ts'
 import type { Statement } from './wire/statement.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
@@ -128,6 +128,8 @@ export class Sharing<C extends ServerConnection> implements Watched {
   }
 
   #wait(pool: TenantPool<C>, statement: Statement | undefined, limits: WaitLimits): Promise<void> {
+    const [first] = pool.line
+    assertMoving(pool.line.size, first?.wait, limits, this.#counters, this.#clock)
     const wait = startWait<void>(limits, this.#counters, this.#clock, () => this.#leave(pool, entry))
     const entry: LineEntry = { statement, wait, since: this.#watch.now }
     pool.line.add(entry)
@@ -160,6 +162,7 @@ export class Sharing<C extends ServerConnection> implements Watched {
     if (pool.shared.length > 0) this.#counters.headOfLine += 1
     const waiter: Waiter<C> = {
       pool,
+      since: this.#clock.now().getTime(),
       give: (slot) => {
         pool.ticket = undefined
         this.#share(slot)

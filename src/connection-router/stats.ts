@@ -13,7 +13,7 @@ export class RouterCounters {
   steals = 0
   /** Connections closed at the end of their turn although their tenant had more waiting work. */
   yields = 0
-  /** Waits that met their deadline. */
+  /** Waits that met their deadline, and those that were not begun because they would have. */
   timeouts = 0
   /** Connections that came back unfit for anyone else and were closed. */
   spoiled = 0

@@ -1,4 +1,5 @@
 import type { Clock } from '../kernel/clock.ts'
+import type { AppError } from '../kernel/errors.ts'
 import { overloaded } from './connect-errors.ts'
 import { FairQueue, type Ticket } from './fair-queue.ts'
 import type { RouterCounters } from './stats.ts'
@@ -22,6 +23,8 @@ export type WaitLimits = Readonly<{
 /** Someone who waits for a connection of one pool. Whoever takes it from the queue settles it, once. */
 export type Waiter<C extends ServerConnection> = {
   readonly pool: TenantPool<C>
+  /** Since when, in milliseconds. */
+  readonly since: number
   give(slot: Slot<C>): void
   refuse(error: unknown): void
 }
@@ -45,7 +48,40 @@ export const refuseWaiting = <C extends ServerConnection>(
 }
 
 /** A wait with a deadline. It is settled once, by whoever calls `give` or `refuse` first, or by the deadline. */
-export type Wait<T> = { readonly promise: Promise<T>; give(value: T): void; refuse(error: unknown): void }
+export type Wait<T> = {
+  readonly promise: Promise<T>
+  /** Milliseconds. */
+  readonly since: number
+  give(value: T): void
+  refuse(error: unknown): void
+}
+
+// Whoever waited for 5 s in vain finds no room a second later either; a crowd that comes back then keeps the node busy.
+const inVain = (why: string, patienceMs: number): AppError =>
+  overloaded(new Error(why), Math.ceil(patienceMs / 1_000))
+
+/** So many may wait in one line, however long it has stood still. */
+const shortLine = 64
+/** A line stands still when its first has waited for this part of what one may wait. */
+const stillAfter = 0.8
+
+/**
+ * Refuses whoever would be last in a line of `length` that stands still, with `overloaded`: what the first has waited is what lies
+ * before them, so they would wait in vain. Whatever one tenant does, few of its requests are then kept in memory, where each
+ * makes every other's wait for the garbage collector longer.
+ */
+export const assertMoving = (
+  length: number,
+  first: { readonly since: number } | undefined,
+  { timeoutMs, patienceMs = timeoutMs }: WaitLimits,
+  counters: RouterCounters,
+  clock: Clock,
+): void => {
+  if (length < shortLine || first === undefined) return
+  if (clock.now().getTime() - first.since < patienceMs * stillAfter) return
+  counters.timeouts += 1
+  throw inVain(`${length} wait already, the first for nearly ${patienceMs} ms`, patienceMs)
+}
 
 /**
  * Starts to wait. At the deadline it is refused with `overloaded`, to be tried again after as long a wait, and when the signal
@@ -75,9 +111,7 @@ export const startWait = <T>(
   const timer = setTimeout(() => {
     counters.timeouts += 1
     leave()
-    const error = new Error(`no connection became free within ${patienceMs} ms`)
-    // Whoever waited for 5 s in vain finds no room a second later either; a crowd that comes back then keeps the node busy.
-    refuse(overloaded(error, Math.ceil(patienceMs / 1_000)))
+    refuse(inVain(`no connection became free within ${patienceMs} ms`, patienceMs))
   }, timeoutMs)
   signal?.addEventListener('abort', onAbort, { once: true })
   const give = (value: T): void => {
@@ -85,12 +119,12 @@ export const startWait = <T>(
     counters.recordWait(clock.now().getTime() - since)
     resolve(value)
   }
-  return { promise, give, refuse }
+  return { promise, since, give, refuse }
 }
 
 /**
  * Joins the queue. The promise is settled by whoever takes the waiter out, or rejected with `overloaded` at the
- * deadline, or with the signal's reason when it is aborted; in both cases it has left the queue.
+ * deadline, or with the signal's reason when it is aborted; in both cases it has left the queue. Throws as `assertMoving` does.
  */
 export const joinQueue = <C extends ServerConnection>(
   queue: WaitQueue<C>,
@@ -99,8 +133,10 @@ export const joinQueue = <C extends ServerConnection>(
   counters: RouterCounters,
   clock: Clock,
 ): Promise<Slot<C>> => {
+  const { tenantId } = pool
+  assertMoving(queue.waiting(tenantId), queue.first(tenantId), limits, counters, clock)
   const wait = startWait<Slot<C>>(limits, counters, clock, () => queue.remove(ticket))
-  const { give, refuse } = wait
-  const ticket: Ticket<Waiter<C>> = queue.push(pool.tenantId, { pool, give, refuse }, pool.weight)
+  const { since, give, refuse } = wait
+  const ticket: Ticket<Waiter<C>> = queue.push(tenantId, { pool, since, give, refuse }, pool.weight)
   return wait.promise
 }

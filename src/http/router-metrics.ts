@@ -13,7 +13,7 @@ const totals = {
   steals: ['freehold_router_permit_steals_total', "Idle connections closed for another tenant's sake"],
   timeouts: [
     'freehold_router_wait_timeouts_total',
-    'Requests that waited for a connection until their deadline',
+    'Requests that waited for a connection until their deadline, or were refused because they would have',
   ],
   spoiled: [
     'freehold_router_connections_spoiled_total',
