@@ -27,6 +27,8 @@ const perSecond = 200
 const windowMs = 8_000
 /** The crowd comes within this time: as long as the first of them wait until they are told that there is no room. */
 const rampMs = 5_000
+/** Then a thousand connections are new, which costs what it costs whoever they are; after this time they are not. */
+const settleMs = 5_000
 
 type Window = { ms: number[]; errors: Map<string, number> }
 
@@ -80,7 +82,8 @@ try {
     // They stand for a thousand other machines; their own work is not to be what keeps the node waiting.
     if (crowd.pid !== undefined) setPriority(crowd.pid, priority.PRIORITY_LOW)
     crowd.send({ url: `${node.address}/api/projects?limit=20`, token: noisy.token, clients, rampMs })
-    await sleep(rampMs + 1_000)
+    const coming = await window(node.address, quiet, agent)
+    await sleep(rampMs + settleMs - windowMs)
     const loud = await window(node.address, quiet, agent)
     const told = once(crowd, 'message')
     crowd.kill('SIGUSR2')
@@ -90,10 +93,11 @@ try {
     // What the crowd leaves behind is cancelled.
     await sleep(1_500)
     for (const [status, times] of Object.entries(result)) answers[status] = (answers[status] ?? 0) + times
-    for (const [what, times] of [...calm.errors, ...loud.errors])
+    for (const [what, times] of [...calm.errors, ...coming.errors, ...loud.errors])
       errors.set(what, (errors.get(what) ?? 0) + times)
     ratios.push(quantile(loud.ms, 0.99) / quantile(calm.ms, 0.99))
-    for (const [name, { ms }] of [['before', calm] as const, ['beside the crowd', loud] as const])
+    const seen = { before: calm, 'while they come': coming, 'beside the crowd': loud }
+    for (const [name, { ms }] of Object.entries(seen))
       rows.push([
         `${n}: ${name}`,
         ...[String(ms.length), ...[0.5, 0.9, 0.99, 1].map((part) => quantile(ms, part).toFixed(2))],
