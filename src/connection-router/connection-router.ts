@@ -107,7 +107,7 @@ export class ConnectionRouter<Schema> {
    */
   warm(tenantId: string): Promise<void> {
     const gains = this.#options.isFresh() && !this.#pools.has(tenantId)
-    if (gains) this.#sockets.expect()
+    if (gains) this.#sockets.anticipate()
     const begun = headStart((begin) => this.#warm(tenantId, begin))
     return gains ? begun : Promise.resolve()
   }

@@ -16,7 +16,7 @@ const cancelRequest = ({ processId, secret }: CancelKey): Buffer => {
 }
 
 /** A socket to the server, on which nothing has been said. */
-export const dial = ({ host, port }: PostgresAddress): Socket =>
+export const dial = ({ host, port }: Pick<PostgresAddress, 'host' | 'port'>): Socket =>
   connect(host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port })
 
 /** Runs `talk` on a bare connection to the server, without a login: it counts against no limit of sessions. */

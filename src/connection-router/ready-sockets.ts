@@ -10,9 +10,18 @@ const answerMs = 1_000
 const pauseMs = 20
 
 /** Of one server: a socket once there is one; until then, the timer that makes it, and then the one that drops it. */
-type Door = { socket?: Socket; timer: NodeJS.Timeout }
+type Door = { socket?: Socket; freshUntil?: number; timer: NodeJS.Timeout }
 
-const doorOf = ({ host, port }: PostgresAddress): string => `${host} ${port}`
+/** Where a server is. */
+type Place = Pick<PostgresAddress, 'host' | 'port'>
+
+/**
+ * A socket to log in on. It may be stale, when it was opened some time ago: if nothing is heard on it, that says nothing about the
+ * server. One that has only just been dialled, and not because a login went well, is as good a question as any.
+ */
+export type ReadySocket = Readonly<{ socket: Socket; mayBeStale: boolean }>
+
+const doorOf = ({ host, port }: Place): string => `${host} ${port}`
 
 /** The driver connects its socket itself; this one is connected, or about to be. */
 const connectedAlready = (socket: Socket): Socket => {
@@ -36,7 +45,7 @@ export class ReadySockets {
   readonly #doors = new Map<string, Door>()
   readonly #keptMs: number
   /** The server that was connected to last. */
-  #latest: PostgresAddress | undefined
+  #latest: Place | undefined
   #closed = false
 
   /** `keptMs` is how long a socket waits for the next connect. */
@@ -46,11 +55,11 @@ export class ReadySockets {
 
   /**
    * A socket for the driver to log in on; undefined when there is none, or none that looks good. That it is no longer good may show
-   * only when something is said: it is cut when nothing comes back within a second.
+   * only when something is said: one that may be stale is cut when nothing comes back within a second.
    */
-  take(address: PostgresAddress): Socket | undefined {
+  take(address: Place): ReadySocket | undefined {
     const key = doorOf(address)
-    const socket = this.#doors.get(key)?.socket
+    const { socket, freshUntil = 0 } = this.#doors.get(key) ?? {}
     if (socket === undefined) return undefined
     this.#forget(key)
     // A server has nothing to say before a login, but why it hangs up.
@@ -58,31 +67,35 @@ export class ReadySockets {
       socket.destroy()
       return undefined
     }
-    setTimeout(() => {
-      if (socket.bytesRead === 0) socket.destroy()
-    }, answerMs).unref()
-    return connectedAlready(socket.off('error', ignore))
+    const mayBeStale = performance.now() >= freshUntil
+    if (mayBeStale) {
+      setTimeout(() => {
+        if (socket.bytesRead === 0) socket.destroy()
+      }, answerMs).unref()
+    }
+    return { socket: connectedAlready(socket.off('error', ignore)), mayBeStale }
   }
 
   /** After a connect to this server: soon has a socket to it, for a while. */
-  prepare(address: PostgresAddress): void {
-    const key = doorOf(address)
-    this.#latest = address
+  prepare({ host, port }: Place): void {
+    const place = { host, port }
+    const key = doorOf(place)
+    this.#latest = place
     if (this.#closed || this.#doors.has(key)) return
-    this.#doors.set(key, { timer: setTimeout(() => this.#open(address), pauseMs).unref() })
+    this.#doors.set(key, { timer: setTimeout(() => this.#open(place), pauseMs).unref() })
   }
 
   /**
    * Somebody may be about to connect, and which server it will be is still being looked up: has a socket at once to the one that was
-   * connected to last. Where there is one server it is that one; where there are several, and it is another, nothing is lost.
+   * connected to last. Where there is one server it is that one; where there are several, and it is another, little is lost.
    */
-  expect(): void {
+  anticipate(): void {
     if (this.#closed || this.#latest === undefined) return
     const key = doorOf(this.#latest)
     // One that has died stays for its time: a server that is away is not to be dialled again and again.
     if (this.#doors.get(key)?.socket !== undefined) return
     this.#forget(key)
-    this.#open(this.#latest)
+    this.#open(this.#latest, performance.now() + answerMs)
   }
 
   close(): void {
@@ -90,10 +103,10 @@ export class ReadySockets {
     for (const key of [...this.#doors.keys()]) this.#drop(key)
   }
 
-  #open(address: PostgresAddress): void {
-    const key = doorOf(address)
+  #open(place: Place, freshUntil = 0): void {
+    const key = doorOf(place)
     const timer = setTimeout(() => this.#drop(key), this.#keptMs).unref()
-    this.#doors.set(key, { socket: dial(address).on('error', ignore), timer })
+    this.#doors.set(key, { socket: dial(place).on('error', ignore), freshUntil, timer })
   }
 
   #drop(key: string): void {

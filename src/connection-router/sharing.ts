@@ -1,7 +1,7 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { RouterCounters } from './stats.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
-import { assertMoving, startWait, type Wait, type Waiter, type WaitLimits, type WaitQueue } from './waiter.ts'
+import { assertHope, startWait, type Wait, type Waiter, type WaitLimits, type WaitQueue } from './waiter.ts'
 import type { Statement } from './wire/statement.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
@@ -128,9 +128,12 @@ export class Sharing<C extends ServerConnection> implements Watched {
   }
 
   #wait(pool: TenantPool<C>, statement: Statement | undefined, limits: WaitLimits): Promise<void> {
-    const [first] = pool.line
-    assertMoving(pool.line.size, first?.wait, limits, this.#counters, this.#clock)
-    const wait = startWait<void>(limits, this.#counters, this.#clock, () => this.#leave(pool, entry))
+    // What comes back because its connection died has waited before.
+    if (statement?.lostAt === undefined) {
+      const around = { queue: this.#queue, pool }
+      assertHope(pool.line.size, around, limits, this.#counters, this.#clock)
+    }
+    const wait = startWait<void>(pool, limits, this.#counters, this.#clock, () => this.#leave(pool, entry))
     const entry: LineEntry = { statement, wait, since: this.#watch.now }
     pool.line.add(entry)
     this.#lines.add(pool)
@@ -162,7 +165,6 @@ export class Sharing<C extends ServerConnection> implements Watched {
     if (pool.shared.length > 0) this.#counters.headOfLine += 1
     const waiter: Waiter<C> = {
       pool,
-      since: this.#clock.now().getTime(),
       give: (slot) => {
         pool.ticket = undefined
         this.#share(slot)

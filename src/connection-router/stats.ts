@@ -13,8 +13,10 @@ export class RouterCounters {
   steals = 0
   /** Connections closed at the end of their turn although their tenant had more waiting work. */
   yields = 0
-  /** Waits that met their deadline, and those that were not begun because they would have. */
+  /** Waits that met their deadline. */
   timeouts = 0
+  /** Waits that were not begun, because they would have been in vain. */
+  hopeless = 0
   /** Connections that came back unfit for anyone else and were closed. */
   spoiled = 0
   /** Connections that reached a database other than the tenant's. */
@@ -69,6 +71,7 @@ export type RouterStats = Readonly<{
   steals: number
   yields: number
   timeouts: number
+  hopeless: number
   spoiled: number
   mismatches: number
   overdueLeases: number

@@ -1,8 +1,7 @@
-import type { Socket } from 'node:net'
 import pg from 'pg'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { clientOptions } from '../kernel/postgres-address.ts'
-import type { ReadySockets } from './ready-sockets.ts'
+import type { ReadySocket, ReadySockets } from './ready-sockets.ts'
 import { answerScram } from './wire/scram.ts'
 
 /** A session that holds a transaction open and does nothing blocks vacuum and others' locks. */
@@ -36,17 +35,17 @@ const driver = pg.Client.prototype as unknown as {
  */
 export class TenantClient extends pg.Client {
   readonly #sayMore: () => void
-  readonly #readySocket: Socket | undefined
+  readonly #ready: ReadySocket | undefined
 
-  constructor(config: pg.ClientConfig, sayMore: () => void, readySocket: Socket | undefined) {
-    super(readySocket === undefined ? config : { ...config, stream: () => readySocket })
+  constructor(config: pg.ClientConfig, sayMore: () => void, ready: ReadySocket | undefined) {
+    super(ready === undefined ? config : { ...config, stream: () => ready.socket })
     this.#sayMore = sayMore
-    this.#readySocket = readySocket
+    this.#ready = ready
   }
 
-  /** True while nothing has come back on a socket that had been opened ahead. */
+  /** True while nothing has come back on a socket that may be stale. */
   get unheard(): boolean {
-    return this.#readySocket?.bytesRead === 0
+    return this.#ready?.mayBeStale === true && this.#ready.socket.bytesRead === 0
   }
 
   /** True when we have proved that we know the password, and the server has not: the driver lets itself be let in without. */

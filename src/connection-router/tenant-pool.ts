@@ -1,6 +1,7 @@
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import type { KnownPlacement } from './directory.ts'
 import type { Ticket } from './fair-queue.ts'
+import { Pace } from './pace.ts'
 import type { Permit } from './permits.ts'
 import type { LineEntry } from './sharing.ts'
 import type { Waiter } from './waiter.ts'
@@ -69,6 +70,8 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
   readonly shared: Slot<C>[] = []
   /** Plain statements that wait for room on a shared connection, in order. */
   readonly line = new Set<LineEntry>()
+  /** How fast those in the line, and those who wait for a connection, are served. */
+  readonly pace = new Pace()
   /** The line's own place among the waiters for a connection. */
   ticket: Ticket<Waiter<C>> | undefined
   opening = 0

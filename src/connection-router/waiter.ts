@@ -2,6 +2,7 @@ import type { Clock } from '../kernel/clock.ts'
 import type { AppError } from '../kernel/errors.ts'
 import { overloaded } from './connect-errors.ts'
 import { FairQueue, type Ticket } from './fair-queue.ts'
+import type { Pace } from './pace.ts'
 import type { RouterCounters } from './stats.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
 
@@ -23,8 +24,6 @@ export type WaitLimits = Readonly<{
 /** Someone who waits for a connection of one pool. Whoever takes it from the queue settles it, once. */
 export type Waiter<C extends ServerConnection> = {
   readonly pool: TenantPool<C>
-  /** Since when, in milliseconds. */
-  readonly since: number
   give(slot: Slot<C>): void
   refuse(error: unknown): void
 }
@@ -48,39 +47,28 @@ export const refuseWaiting = <C extends ServerConnection>(
 }
 
 /** A wait with a deadline. It is settled once, by whoever calls `give` or `refuse` first, or by the deadline. */
-export type Wait<T> = {
-  readonly promise: Promise<T>
-  /** Milliseconds. */
-  readonly since: number
-  give(value: T): void
-  refuse(error: unknown): void
-}
+export type Wait<T> = { readonly promise: Promise<T>; give(value: T): void; refuse(error: unknown): void }
 
 // Whoever waited for 5 s in vain finds no room a second later either; a crowd that comes back then keeps the node busy.
 const inVain = (why: string, patienceMs: number): AppError =>
   overloaded(new Error(why), Math.ceil(patienceMs / 1_000))
 
-/** So many may wait in one line, however long it has stood still. */
-const shortLine = 64
-/** A line stands still when its first has waited for this part of what one may wait. */
-const stillAfter = 0.8
-
 /**
- * Refuses whoever would be last in a line of `length` that stands still, with `overloaded`: what the first has waited is what lies
- * before them, so they would wait in vain. Whatever one tenant does, few of its requests are then kept in memory, where each
- * makes every other's wait for the garbage collector longer.
+ * Refuses whoever would wait behind `ahead` others of this tenant in vain, with `overloaded`. A tenant whose server hardly answers
+ * then keeps few requests in memory, however many come: each one that is kept makes the collector's pauses longer, for everyone.
  */
-export const assertMoving = (
-  length: number,
-  first: { readonly since: number } | undefined,
+export const assertHope = <C extends ServerConnection>(
+  ahead: number,
+  { queue, pool }: { queue: WaitQueue<C>; pool: TenantPool<C> },
   { timeoutMs, patienceMs = timeoutMs }: WaitLimits,
   counters: RouterCounters,
   clock: Clock,
 ): void => {
-  if (length < shortLine || first === undefined) return
-  if (clock.now().getTime() - first.since < patienceMs * stillAfter) return
-  counters.timeouts += 1
-  throw inVain(`${length} wait already, the first for nearly ${patienceMs} ms`, patienceMs)
+  const now = clock.now().getTime()
+  if (pool.line.size === 0 && queue.waiting(pool.tenantId) === 0) pool.pace.begin(now)
+  if (!pool.pace.isInVain(ahead, now, patienceMs)) return
+  counters.hopeless += 1
+  throw inVain(`${ahead} wait already`, patienceMs)
 }
 
 /**
@@ -88,6 +76,7 @@ export const assertMoving = (
  * is aborted with its reason; before that, `leave` is called.
  */
 export const startWait = <T>(
+  { pace }: { pace: Pace },
   { timeoutMs, patienceMs = timeoutMs, signal }: WaitLimits,
   counters: RouterCounters,
   clock: Clock,
@@ -116,15 +105,16 @@ export const startWait = <T>(
   signal?.addEventListener('abort', onAbort, { once: true })
   const give = (value: T): void => {
     settle()
+    pace.served()
     counters.recordWait(clock.now().getTime() - since)
     resolve(value)
   }
-  return { promise, since, give, refuse }
+  return { promise, give, refuse }
 }
 
 /**
  * Joins the queue. The promise is settled by whoever takes the waiter out, or rejected with `overloaded` at the
- * deadline, or with the signal's reason when it is aborted; in both cases it has left the queue. Throws as `assertMoving` does.
+ * deadline, or with the signal's reason when it is aborted; in both cases it has left the queue. Throws as `assertHope` does.
  */
 export const joinQueue = <C extends ServerConnection>(
   queue: WaitQueue<C>,
@@ -134,9 +124,9 @@ export const joinQueue = <C extends ServerConnection>(
   clock: Clock,
 ): Promise<Slot<C>> => {
   const { tenantId } = pool
-  assertMoving(queue.waiting(tenantId), queue.first(tenantId), limits, counters, clock)
-  const wait = startWait<Slot<C>>(limits, counters, clock, () => queue.remove(ticket))
-  const { since, give, refuse } = wait
-  const ticket: Ticket<Waiter<C>> = queue.push(tenantId, { pool, since, give, refuse }, pool.weight)
+  assertHope(queue.waiting(tenantId), { queue, pool }, limits, counters, clock)
+  const wait = startWait<Slot<C>>(pool, limits, counters, clock, () => queue.remove(ticket))
+  const { give, refuse } = wait
+  const ticket: Ticket<Waiter<C>> = queue.push(tenantId, { pool, give, refuse }, pool.weight)
   return wait.promise
 }

@@ -13,7 +13,11 @@ const totals = {
   steals: ['freehold_router_permit_steals_total', "Idle connections closed for another tenant's sake"],
   timeouts: [
     'freehold_router_wait_timeouts_total',
-    'Requests that waited for a connection until their deadline, or were refused because they would have',
+    'Requests that waited for a connection until their deadline',
+  ],
+  hopeless: [
+    'freehold_router_waits_refused_total',
+    'Requests refused at once because so many of their tenant wait already, and hardly any is served',
   ],
   spoiled: [
     'freehold_router_connections_spoiled_total',

@@ -5,7 +5,7 @@ import { unopened } from '../../src/connection-router/connect-errors.ts'
 import { ConnectGate, maxConnecting } from '../../src/connection-router/connect-gate.ts'
 import type { PlacedTenant } from '../../src/connection-router/directory.ts'
 import { ReadySockets } from '../../src/connection-router/ready-sockets.ts'
-import { startWorld, type TestRouter, until } from './world.ts'
+import { codeOf, startWorld, type TestRouter, until } from './world.ts'
 
 const world = await startWorld(t, 3)
 const [a, b, c] = [world.tenant(0), world.tenant(1), world.tenant(2)]
@@ -163,7 +163,7 @@ world.test('a socket leads to the server that it is taken for', async (t) => {
   await until(() => guests.length === 1)
   t.equal(sockets.take({ ...address, port: address.port + 1 }), undefined)
   t.equal(sockets.take({ ...address, host: 'localhost' }), undefined)
-  sockets.take(address)?.destroy()
+  sockets.take(address)?.socket.destroy()
   await until(() => guests[0]?.gone === true)
   t.equal(sockets.take(address), undefined, 'and is given to one only')
 })
@@ -176,13 +176,15 @@ world.test('where no server is, no socket becomes ready', async (t) => {
   // Its dial came after the other one.
   await until(() => guests.length === 1)
   t.equal(sockets.take(nowhere), undefined)
-  sockets.take(address)?.destroy()
+  sockets.take(address)?.socket.destroy()
 })
 
-world.test('while a tenant is looked up, a socket to the server becomes ready', async (t) => {
-  const guests = await standBefore(t, [a, b, c])
+/** A router that connected to `a` long ago, so that no socket is ready, and what lets it find `b` and `c`. */
+const longAfter = async (t: Test, tenants: readonly PlacedTenant[]) => {
+  const guests = await standBefore(t, tenants)
   const answer = Promise.withResolvers<void>()
   const router = world.router({
+    acquireTimeoutMs: 2_000,
     findTenant: async (tenantId) => {
       if (tenantId !== a.tenantId) await answer.promise
       return world.findTenant(tenantId)
@@ -192,34 +194,56 @@ world.test('while a tenant is looked up, a socket to the server becomes ready', 
   t.equal(guests.length, 0, 'none before the first connect')
   await wordOf(router, a)
   await until(() => guests[1]?.gone === true)
+  return { router, guests, found: answer.resolve }
+}
+
+world.test('while a tenant is looked up, a socket to the server becomes ready', async (t) => {
+  const { router, guests, found } = await longAfter(t, [a, b, c])
   await router.warm(a.tenantId)
   await sleep(20)
   t.equal(guests.length, 2, 'none for somebody who has a connection')
   await router.warm(b.tenantId)
-  t.equal(guests.length, 3)
+  await until(() => guests.length === 3)
   await router.warm(c.tenantId)
+  await sleep(20)
   t.equal(guests.length, 3, 'one for both')
-  answer.resolve()
+  found()
   t.equal(await wordOf(router, b), b.tenantId)
   t.equal(await wordOf(router, c), c.tenantId)
   t.not(guests[2]?.said.length, 0, 'it was used')
 })
 
-world.test('what is expected does not wait for the pause, and is dialled once', async (t) => {
+world.test('one that was only just dialled is no excuse for a silent server', async (t) => {
+  const { router, guests, found } = await longAfter(t, [a, b])
+  await router.warm(b.tenantId)
+  await until(() => guests.length === 3)
+  const [, , ready] = guests
+  if (ready !== undefined) ready.fate = 'hears nothing'
+  found()
+  t.equal(await codeOf(wordOf(router, b)), 'database_unavailable')
+  t.equal(guests.length, 3, 'no other was tried')
+})
+
+world.test('what is anticipated does not wait for the pause, and is dialled once', async (t) => {
   const { guests, sockets, address } = await withSockets(t, 60_000)
   sockets.prepare(address)
-  sockets.expect()
+  sockets.anticipate()
   const early = sockets.take(address)
-  t.ok(early, 'it is there in the same moment')
-  early?.destroy()
-  sockets.expect()
-  sockets.expect()
+  t.equal(early?.mayBeStale, false, 'it is there in the same moment, and new')
+  early?.socket.destroy()
+  sockets.anticipate()
+  sockets.anticipate()
   sockets.prepare(address)
-  await until(() => guests.length >= 1)
+  const present = (): number => guests.filter(({ gone }) => !gone).length
+  await until(() => guests.length >= 1 && present() === 1)
   await sleep(50)
-  t.equal(guests.filter(({ gone }) => !gone).length, 1)
+  t.equal(present(), 1)
+  await sleep(1_000)
+  const late = sockets.take(address)
+  t.equal(late?.mayBeStale, true, 'in time it may be stale')
+  late?.socket.destroy()
   sockets.close()
-  sockets.expect()
+  sockets.anticipate()
   t.equal(sockets.take(address), undefined, 'nor after the close')
 })
 
