@@ -4,13 +4,18 @@ type Entry<V> = {
   value: V
   /** When it last became the most recently used. Milliseconds. */
   usedAt: number
+  /** From then on whoever uses it has it looked up again, and waits for nothing. Milliseconds. */
+  refreshAt: number
 }
 
 export type CachedLookupOptions<V> = {
   find: (key: string) => Promise<V | undefined>
   /** How many answers are kept; the least recently used goes first. */
   max: number
-  /** Milliseconds a found answer is kept when no invalidation comes: the backstop, not the rule. */
+  /**
+   * Milliseconds a found answer is kept when no invalidation comes: the backstop, not the rule. One that is in use is looked up
+   * again in good time, so that nobody waits for it.
+   */
   ttlMs: number
   /** Milliseconds a "there is none" is kept, and how many of them: a flood of made-up keys stays bounded. */
   missingTtlMs: number
@@ -27,6 +32,11 @@ const ttlResolution = 100
  * read it, and a second is no difference to what a minute keeps.
  */
 const recencyMs = 1_000
+/**
+ * Parts of the time that an answer is kept: when it is looked up again, somewhere between, as those that came together must not
+ * all be asked for together; and when again, if that failed.
+ */
+const [refreshFrom, refreshTo, refreshAgain] = [0.5, 0.75, 0.1]
 
 /**
  * Answers of a slow look-up, kept in bounded memory. Callers that ask for the same key at once share one look-up; an
@@ -55,6 +65,11 @@ export class CachedLookup<V> {
     const now = Date.now()
     if (now - entry.usedAt < recencyMs) return entry
     entry.usedAt = now
+    if (now >= entry.refreshAt) {
+      entry.refreshAt = now + this.#options.ttlMs * refreshAgain
+      // When it fails, what is remembered stays until its time is over.
+      this.#ask(key).catch(() => {})
+    }
     return this.#found.get(key)
   }
 
@@ -64,6 +79,10 @@ export class CachedLookup<V> {
       if (entry !== undefined) return entry.value
       if (this.#missing.has(key)) return undefined
     }
+    return this.#ask(key)
+  }
+
+  async #ask(key: string): Promise<V | undefined> {
     const running = this.#running.get(key)
     if (running !== undefined && !running.stale) return running.result
     const started: { result: Promise<V | undefined>; stale: boolean } = {
@@ -79,8 +98,14 @@ export class CachedLookup<V> {
     try {
       const value = await this.#options.find(key)
       if (!started.stale) {
-        if (value === undefined) this.#missing.set(key, true)
-        else this.#found.set(key, { value, usedAt: Date.now() })
+        if (value === undefined) {
+          this.#found.delete(key)
+          this.#missing.set(key, true)
+        } else {
+          const now = Date.now()
+          const part = refreshFrom + (refreshTo - refreshFrom) * Math.random()
+          this.#found.set(key, { value, usedAt: now, refreshAt: now + this.#options.ttlMs * part })
+        }
         return value
       }
     } finally {

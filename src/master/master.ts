@@ -20,6 +20,8 @@ export type Master = {
 
 /** Connections to the master per node: enough for sign-ins and the worker together; tenant requests need none. */
 const masterConnections = 12
+/** Of those, so many stay open at rest: who must ask the master something waits for it, and a connect takes longer than the answer. */
+const masterConnectionsAtRest = 2
 
 /** Opens the pool to the master. Connects on first use; closing waits for every connection. */
 export const openMaster = (address: PostgresAddress, log: Logger): Master => {
@@ -28,6 +30,7 @@ export const openMaster = (address: PostgresAddress, log: Logger): Master => {
     Client: pg.Client,
     application_name: 'freehold master',
     max: masterConnections,
+    min: masterConnectionsAtRest,
     idleTimeoutMillis: 30_000,
     connectionTimeoutMillis: 5_000,
     statement_timeout: 30_000,

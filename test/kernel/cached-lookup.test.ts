@@ -1,4 +1,5 @@
-import t from 'tap'
+import { setImmediate } from 'node:timers/promises'
+import t, { type Test } from 'tap'
 import { CachedLookup } from '../../src/kernel/cached-lookup.ts'
 
 /** A look-up whose answers are given by hand. */
@@ -86,4 +87,77 @@ t.test('invalidateWhere forgets what matches and nothing else', async (t) => {
   }
   lookup.invalidateWhere((key) => key.startsWith('a:'))
   t.strictSame([lookup.peek('a:1'), lookup.peek('a:2'), lookup.peek('b:1')], [undefined, undefined, 'b:1'])
+})
+
+/** Moves the time that entries are used at; how long they are kept goes by another clock. */
+const later = (t: Test, ms: number): void => {
+  const now = Date.now
+  Date.now = () => now() + ms
+  t.teardown(() => {
+    Date.now = now
+  })
+}
+
+/** A remembered answer, and what was asked. */
+const remembering = async () => {
+  const all = byHand()
+  const first = all.lookup.get('a')
+  all.asked[0]?.answer('old')
+  await first
+  return all
+}
+
+t.test('what is in use is looked up again in good time, and nobody waits', async (t) => {
+  const { lookup, asked } = await remembering()
+  later(t, 29_000)
+  t.equal(lookup.peek('a'), 'old')
+  t.equal(asked.length, 1, 'not before half of its time')
+  later(t, 17_000)
+  t.equal(lookup.peek('a'), 'old')
+  t.equal(lookup.peek('a'), 'old')
+  t.equal(await lookup.get('a'), 'old')
+  t.equal(asked.length, 2)
+  asked[1]?.answer('new')
+  await setImmediate()
+  later(t, 2_000)
+  t.equal(lookup.peek('a'), 'new')
+  t.equal(asked.length, 2, 'once')
+})
+
+t.test('when that fails, the old answer stays, and it is tried again some time later', async (t) => {
+  const { lookup, asked } = await remembering()
+  later(t, 46_000)
+  t.equal(lookup.peek('a'), 'old')
+  asked[1]?.fail(new Error('down'))
+  await setImmediate()
+  later(t, 2_000)
+  t.equal(lookup.peek('a'), 'old')
+  t.equal(asked.length, 2)
+  later(t, 5_000)
+  t.equal(lookup.peek('a'), 'old')
+  t.equal(asked.length, 3)
+})
+
+t.test('what is gone by then is forgotten', async (t) => {
+  const { lookup, asked } = await remembering()
+  later(t, 46_000)
+  t.equal(lookup.peek('a'), 'old')
+  asked[1]?.answer(undefined)
+  await setImmediate()
+  t.equal(lookup.peek('a'), undefined)
+  t.equal(await lookup.get('a'), undefined)
+  t.equal(asked.length, 2)
+})
+
+t.test('an invalidation while it is looked up again counts as ever', async (t) => {
+  const { lookup, asked } = await remembering()
+  later(t, 46_000)
+  t.equal(lookup.peek('a'), 'old')
+  lookup.invalidate('a')
+  t.equal(lookup.peek('a'), undefined)
+  asked[1]?.answer('before the change')
+  await setImmediate()
+  t.equal(lookup.peek('a'), undefined)
+  asked[2]?.answer('new')
+  t.equal(await lookup.get('a'), 'new')
 })
