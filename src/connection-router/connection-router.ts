@@ -21,8 +21,6 @@ import { Watch } from './wire/watch.ts'
 export type { LazySignal, Lease, LeaseOptions } from './lease.ts'
 export type { ConnectionRouterOptions } from './router-options.ts'
 
-/** Of those who wait on nobody's behalf. */
-const unaborted = new AbortController().signal
 /** Bounds the retries of someone whose tenant changes its identity again and again. */
 const maxLookups = 10
 
@@ -61,12 +59,12 @@ export class ConnectionRouter<Schema> {
     this.#owner = {
       texts: new StatementTexts(),
       tryRun: (lease, statement) => this.#tryRun(lease, statement),
-      waitAndRun: (lease, statement, signal) =>
-        this.#whenServed(lease, signal, (cluster, pool, limits) =>
+      waitAndRun: (lease, statement, signals) =>
+        this.#whenServed(lease, signals, (cluster, pool, limits) =>
           cluster.sharing.run(pool, statement, limits),
         ),
-      acquire: (lease, signal) =>
-        this.#whenServed(lease, signal, (cluster, pool, limits) => cluster.acquire(pool, limits)),
+      acquire: (lease, signals) =>
+        this.#whenServed(lease, signals, (cluster, pool, limits) => cluster.acquire(pool, limits)),
       giveBack: (slot) => this.#cluster(slot.pool.clusterId).release(slot),
       released: (lease) => this.#released(lease),
       retrying: () => {
@@ -115,7 +113,7 @@ export class ConnectionRouter<Schema> {
   async #warm(tenantId: string, begun: () => void): Promise<void> {
     const hold = await this.#hold(tenantId)
     try {
-      await this.#whenServed(hold, unaborted, (cluster, pool, limits) => {
+      await this.#whenServed(hold, [], (cluster, pool, limits) => {
         const warmed = cluster.sharing.warm(pool, limits)
         begun()
         return warmed
@@ -239,7 +237,7 @@ export class ConnectionRouter<Schema> {
   /** Waits for something of the tenant's cluster, and looks the tenant up again when it has changed meanwhile. */
   async #whenServed<T>(
     lease: LeaseHold,
-    signal: AbortSignal,
+    signals: readonly AbortSignal[],
     serve: (
       cluster: ClusterBudget<TenantConnection>,
       pool: TenantPool<TenantConnection>,
@@ -250,14 +248,14 @@ export class ConnectionRouter<Schema> {
     const deadline = this.#now() + this.#options.acquireTimeoutMs * (0.9 + 0.1 * Math.random())
     for (let i = 0; i < maxLookups; i++) {
       const moveTo = (current: TenantPool<TenantConnection>): TenantPool<TenantConnection> => {
-        signal.throwIfAborted()
+        for (const signal of signals) signal.throwIfAborted()
         lease.moveTo(current)
         return current
       }
       const pool = await this.#onPoolOf(lease.tenantId, moveTo, lease)
       try {
         const timeoutMs = Math.max(1, deadline - this.#now())
-        const limits = { timeoutMs, patienceMs: this.#options.acquireTimeoutMs, signal }
+        const limits = { timeoutMs, patienceMs: this.#options.acquireTimeoutMs, signals }
         return await serve(this.#cluster(pool.clusterId), pool, limits)
       } catch (error) {
         if (!(error instanceof PoolRetired)) throw error

@@ -39,8 +39,8 @@ export type LeaseOwner = {
   /** Sends the statement now if there is room on a shared connection of the tenant. False when it must wait. */
   tryRun(lease: LeaseHold, statement: Statement): boolean
   /** Waits for room and sends the statement. */
-  waitAndRun(lease: LeaseHold, statement: Statement, signal: AbortSignal): Promise<void>
-  acquire(lease: LeaseHold, signal: AbortSignal): Promise<Slot<TenantConnection>>
+  waitAndRun(lease: LeaseHold, statement: Statement, signals: readonly AbortSignal[]): Promise<void>
+  acquire(lease: LeaseHold, signals: readonly AbortSignal[]): Promise<Slot<TenantConnection>>
   giveBack(slot: Slot<TenantConnection>): void
   released(lease: LeaseHold): void
   retrying(): void
@@ -181,12 +181,11 @@ export class LeaseHold implements ConnectionSource, Holder {
     await this.#owner.waitAndRun(this, statement, this.#untilTheEnd(signal))
   }
 
-  #untilTheEnd(signal: AbortSignal | undefined): AbortSignal {
+  #untilTheEnd(signal: AbortSignal | undefined): readonly AbortSignal[] {
     this.#end ??= new AbortController()
     const own =
       this.#signal !== undefined && 'toSignal' in this.#signal ? this.#signal.toSignal() : this.#signal
-    const signals = [this.#end.signal, own, signal].filter((s) => s !== undefined)
-    return signals.length === 1 ? this.#end.signal : AbortSignal.any(signals)
+    return [this.#end.signal, own, signal].filter((s) => s !== undefined)
   }
 }
 

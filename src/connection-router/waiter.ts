@@ -18,7 +18,8 @@ export class PoolRetired extends Error {
 export type WaitLimits = Readonly<{
   timeoutMs: number
   patienceMs?: number
-  signal?: AbortSignal | undefined
+  /** Each by itself: one that is made of several costs more than the whole wait. */
+  signals?: readonly AbortSignal[]
 }>
 
 /** Someone who waits for a connection of one pool. Whoever takes it from the queue settles it, once. */
@@ -68,41 +69,42 @@ export const assertHope = <C extends ServerConnection>(
   if (pool.line.size === 0 && queue.waiting(pool.tenantId) === 0) pool.pace.begin(now)
   if (!pool.pace.isInVain(ahead, now, patienceMs)) return
   counters.hopeless += 1
-  throw inVain(`${ahead} wait already`, patienceMs)
+  // They are spared the wait, not the pause after it: else they would be back twice as often as who waits.
+  throw inVain(`${ahead} wait already`, 2 * patienceMs)
 }
 
 /**
- * Starts to wait. At the deadline it is refused with `overloaded`, to be tried again after as long a wait, and when the signal
+ * Starts to wait. At the deadline it is refused with `overloaded`, to be tried again after as long a wait, and when a signal
  * is aborted with its reason; before that, `leave` is called.
  */
 export const startWait = <T>(
   { pace }: { pace: Pace },
-  { timeoutMs, patienceMs = timeoutMs, signal }: WaitLimits,
+  { timeoutMs, patienceMs = timeoutMs, signals = [] }: WaitLimits,
   counters: RouterCounters,
   clock: Clock,
   leave: () => void,
 ): Wait<T> => {
-  signal?.throwIfAborted()
+  for (const signal of signals) signal.throwIfAborted()
   const { promise, resolve, reject } = Promise.withResolvers<T>()
   const since = clock.now().getTime()
   const settle = (): void => {
     clearTimeout(timer)
-    signal?.removeEventListener('abort', onAbort)
+    for (const signal of signals) signal.removeEventListener('abort', onAbort)
   }
   const refuse = (error: unknown): void => {
     settle()
     reject(error)
   }
-  const onAbort = (): void => {
+  const onAbort = ({ target }: Event): void => {
     leave()
-    refuse(signal?.reason)
+    refuse((target as AbortSignal).reason)
   }
   const timer = setTimeout(() => {
     counters.timeouts += 1
     leave()
     refuse(inVain(`no connection became free within ${patienceMs} ms`, patienceMs))
   }, timeoutMs)
-  signal?.addEventListener('abort', onAbort, { once: true })
+  for (const signal of signals) signal.addEventListener('abort', onAbort)
   const give = (value: T): void => {
     settle()
     pace.served()
@@ -114,7 +116,7 @@ export const startWait = <T>(
 
 /**
  * Joins the queue. The promise is settled by whoever takes the waiter out, or rejected with `overloaded` at the
- * deadline, or with the signal's reason when it is aborted; in both cases it has left the queue. Throws as `assertHope` does.
+ * deadline, or with a signal's reason when it is aborted; in both cases it has left the queue. Throws as `assertHope` does.
  */
 export const joinQueue = <C extends ServerConnection>(
   queue: WaitQueue<C>,

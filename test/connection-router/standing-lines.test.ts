@@ -54,7 +54,7 @@ for (const [what, run] of Object.entries({ statement, transaction })) {
     for (const hopeless of [1, 2]) {
       const error = await run(router, a.tenantId).catch((reason: unknown) => reason)
       t.ok(isAppError(error, 'overloaded'))
-      t.match(error, { status: 503, retryAfter: 20 })
+      t.match(error, { status: 503, retryAfter: 40 })
       t.match(router.stats(), { waiters: always, timeouts: 0, hopeless })
       move(60_000)
     }
