@@ -125,7 +125,7 @@ try {
     row('**after a rest of 5 s: first request**', times.lonely, lonelyBase),
   ]
   const text = [
-    `${machineLine(world.postgres.version)}; ${measured} tenants each, one after another, after ${warming} that only warm the code; then ${lonely}`,
+    `${machineLine(world.postgres.version)}; ${measured} tenants each, one after another, after ${warming} that only warm the code; then ${lonely} after rests of 5 s`,
     table(['milliseconds', 'least', 'median', '90 %', 'most', '×'], rows),
   ].join('\n\n')
   const promises = [

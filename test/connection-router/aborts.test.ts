@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { sql } from 'kysely'
 import t from 'tap'
 import type { TenantDb } from '../../src/connection-router/tenant-db.ts'
@@ -130,4 +131,23 @@ world.test('a quick statement whose client leaves costs no connection', async (t
   }
   t.equal(router.stats().opens, 1)
   t.equal(router.stats().cancels, 0)
+})
+
+world.test('a wait leaves nothing behind on the signals that could have ended it', async (t) => {
+  const router = world.router({ tenantMaxConnections: 1 })
+  const ended = Promise.withResolvers<void>()
+  const busy = router.use(a.tenantId, (db) => db.transaction().execute(() => ended.promise))
+  await until(() => router.stats().clusters[0]?.busy === 1)
+  const { signal } = new AbortController()
+  const listeners = (): number => getEventListeners(signal, 'abort').length
+  const waited = async (db: Db): Promise<number> => {
+    await db.selectFrom('canary').selectAll().execute()
+    return listeners()
+  }
+  const done = router.use(a.tenantId, waited, { signal })
+  await until(() => router.stats().waiters === 1)
+  t.equal(listeners(), 1)
+  ended.resolve()
+  await busy
+  t.equal(await done, 0)
 })
