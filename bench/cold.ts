@@ -70,7 +70,7 @@ const measure = (world: World, port: number): Promise<Times> =>
       if (n < 2 * warming) continue
       times[isLonely ? 'lonely' : 'own'].push(own)
       times[isLonely ? 'lonelyBare' : 'bare'].push(bare)
-      times.hot.push(hot)
+      if (!isLonely) times.hot.push(hot)
     }
     return times
   }, port)

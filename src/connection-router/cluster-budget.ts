@@ -71,6 +71,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     const idle = this.#idle.take(pool, this.#now())
     if (idle !== undefined) {
       this.#counters.recordWait(0)
+      pool.pace.served()
       return idle
     }
     this.#assertReachable(pool)

@@ -2,10 +2,10 @@
 const windowPart = 0.8
 /** So many may wait in any case. */
 const alwaysWelcome = 64
-/** A line that takes so many such windows, and one more may have been counted, would outlast everybody's patience three times. */
+/** Four windows are more than three times what anybody waits: who would need that long would wait in vain. */
 const mostWindows = 4
 
-/** How fast those who wait for connections of a tenant are served, so that nobody joins a line in vain. Times in milliseconds. */
+/** How fast a tenant's requests get what they need, so that none joins a line in vain. Times in milliseconds. */
 export class Pace {
   #windowSince = 0
   #served = 0
@@ -19,12 +19,15 @@ export class Pace {
     this.#servedBefore = Number.POSITIVE_INFINITY
   }
 
-  /** One of those who waited has got what they waited for. */
+  /** One of the tenant's requests has got what it needs, whether it had to wait or not. */
   served(): void {
     this.#served += 1
   }
 
-  /** True when someone behind `ahead` others would hardly be served within `patienceMs`, as things went of late. */
+  /**
+   * True when someone behind `ahead` others would hardly be served within `patienceMs`, as things went in this window and the one
+   * before. A window that has lasted is closed here, so it may be longer when nobody asked.
+   */
   isInVain(ahead: number, now: number, patienceMs: number): boolean {
     if (ahead < alwaysWelcome) return false
     if (now - this.#windowSince >= patienceMs * windowPart) {

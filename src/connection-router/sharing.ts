@@ -1,7 +1,7 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { RouterCounters } from './stats.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
-import { assertHope, startWait, type Wait, type Waiter, type WaitLimits, type WaitQueue } from './waiter.ts'
+import { admit, startWait, type Wait, type Waiter, type WaitLimits, type WaitQueue } from './waiter.ts'
 import type { Statement } from './wire/statement.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
 
@@ -62,6 +62,7 @@ export class Sharing<C extends ServerConnection> implements Watched {
     const slot = this.#withRoom(pool) ?? this.#idle(pool)
     if (slot === undefined) return false
     this.#counters.recordWait(0)
+    pool.pace.served()
     slot.connection.run(statement)
     return true
   }
@@ -128,11 +129,10 @@ export class Sharing<C extends ServerConnection> implements Watched {
   }
 
   #wait(pool: TenantPool<C>, statement: Statement | undefined, limits: WaitLimits): Promise<void> {
-    // What comes back because its connection died has waited before.
-    if (statement?.lostAt === undefined) {
-      const around = { queue: this.#queue, pool }
-      assertHope(pool.line.size, around, limits, this.#counters, this.#clock)
-    }
+    // Whose connection died has waited before.
+    const waitedBefore = statement?.lostAt !== undefined
+    const place = { queue: this.#queue, pool, ahead: pool.line.size, waitedBefore }
+    admit(place, limits, this.#counters, this.#clock)
     const wait = startWait<void>(pool, limits, this.#counters, this.#clock, () => this.#leave(pool, entry))
     const entry: LineEntry = { statement, wait, since: this.#watch.now }
     pool.line.add(entry)

@@ -76,7 +76,7 @@ export class TenantClient extends pg.Client {
 export type ClientSettings = Readonly<{
   statementTimeoutMs: number
   /** Where a socket may be ready, and one is prepared for whoever connects next. */
-  sockets?: ReadySockets
+  sockets?: Pick<ReadySockets, 'take' | 'prepare'>
 }>
 
 /**

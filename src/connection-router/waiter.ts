@@ -54,20 +54,27 @@ export type Wait<T> = { readonly promise: Promise<T>; give(value: T): void; refu
 const inVain = (why: string, patienceMs: number): AppError =>
   overloaded(new Error(why), Math.ceil(patienceMs / 1_000))
 
+/** Where somebody is about to wait: behind so many others of the tenant. Who has `waitedBefore` is let in however many they are. */
+export type Place<C extends ServerConnection> = Readonly<{
+  queue: WaitQueue<C>
+  pool: TenantPool<C>
+  ahead: number
+  waitedBefore?: boolean
+}>
+
 /**
- * Refuses whoever would wait behind `ahead` others of this tenant in vain, with `overloaded`. A tenant whose server hardly answers
- * then keeps few requests in memory, however many come: each one that is kept makes the collector's pauses longer, for everyone.
+ * Refuses whoever would wait in vain, with `overloaded`. A tenant whose server hardly answers then keeps few requests in memory,
+ * however many come: each one that is kept makes the collector's pauses longer, for everyone.
  */
-export const assertHope = <C extends ServerConnection>(
-  ahead: number,
-  { queue, pool }: { queue: WaitQueue<C>; pool: TenantPool<C> },
+export const admit = <C extends ServerConnection>(
+  { queue, pool, ahead, waitedBefore = false }: Place<C>,
   { timeoutMs, patienceMs = timeoutMs }: WaitLimits,
   counters: RouterCounters,
   clock: Clock,
 ): void => {
   const now = clock.now().getTime()
   if (pool.line.size === 0 && queue.waiting(pool.tenantId) === 0) pool.pace.begin(now)
-  if (!pool.pace.isInVain(ahead, now, patienceMs)) return
+  if (waitedBefore || !pool.pace.isInVain(ahead, now, patienceMs)) return
   counters.hopeless += 1
   // They are spared the wait, not the pause after it: else they would be back twice as often as who waits.
   throw inVain(`${ahead} wait already`, 2 * patienceMs)
@@ -116,7 +123,7 @@ export const startWait = <T>(
 
 /**
  * Joins the queue. The promise is settled by whoever takes the waiter out, or rejected with `overloaded` at the
- * deadline, or with a signal's reason when it is aborted; in both cases it has left the queue. Throws as `assertHope` does.
+ * deadline, or with a signal's reason when it is aborted; in both cases it has left the queue. Throws as `admit` does.
  */
 export const joinQueue = <C extends ServerConnection>(
   queue: WaitQueue<C>,
@@ -126,7 +133,7 @@ export const joinQueue = <C extends ServerConnection>(
   clock: Clock,
 ): Promise<Slot<C>> => {
   const { tenantId } = pool
-  assertHope(queue.waiting(tenantId), { queue, pool }, limits, counters, clock)
+  admit({ queue, pool, ahead: queue.waiting(tenantId) }, limits, counters, clock)
   const wait = startWait<Slot<C>>(pool, limits, counters, clock, () => queue.remove(ticket))
   const { give, refuse } = wait
   const ticket: Ticket<Waiter<C>> = queue.push(tenantId, { pool, give, refuse }, pool.weight)

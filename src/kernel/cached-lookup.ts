@@ -33,10 +33,23 @@ const ttlResolution = 100
  */
 const recencyMs = 1_000
 /**
- * Parts of the time that an answer is kept: when it is looked up again, somewhere between, as those that came together must not
- * all be asked for together; and when again, if that failed.
+ * An answer in use is looked up again between these parts of the time that it is kept: somewhere between, as those that came
+ * together must not all be asked for together.
  */
-const [refreshFrom, refreshTo, refreshAgain] = [0.5, 0.75, 0.1]
+const refreshFrom = 0.5
+const refreshTo = 0.75
+/** When that fails or there is no room for it, again after this part. */
+const refreshAgain = 0.1
+/** More are not looked up in advance at a time: who waits for an answer comes first. */
+const mostInAdvance = 50
+
+type Running<V> = {
+  result: Promise<V | undefined>
+  /** An answer that it gets must not be kept or returned. */
+  stale: boolean
+  /** Begun while no invalidation could be lost. */
+  readonly fresh: boolean
+}
 
 /**
  * Answers of a slow look-up, kept in bounded memory. Callers that ask for the same key at once share one look-up; an
@@ -46,7 +59,7 @@ export class CachedLookup<V> {
   readonly #options: CachedLookupOptions<V>
   readonly #found: LRUCache<string, Entry<V>>
   readonly #missing: LRUCache<string, true>
-  readonly #running = new Map<string, { result: Promise<V | undefined>; stale: boolean }>()
+  readonly #running = new Map<string, Running<V>>()
 
   constructor(options: CachedLookupOptions<V>) {
     this.#options = options
@@ -67,34 +80,34 @@ export class CachedLookup<V> {
     entry.usedAt = now
     if (now >= entry.refreshAt) {
       entry.refreshAt = now + this.#options.ttlMs * refreshAgain
-      // When it fails, what is remembered stays until its time is over.
-      this.#ask(key).catch(() => {})
+      // When it fails, what is remembered stays until its time is over; then whoever asks hears why.
+      if (this.#running.size < mostInAdvance) this.#ask(key, true).catch(() => {})
     }
     return this.#found.get(key)
   }
 
   async get(key: string): Promise<V | undefined> {
-    if (this.#options.isFresh()) {
+    const fresh = this.#options.isFresh()
+    if (fresh) {
       const entry = this.#remembered(key)
       if (entry !== undefined) return entry.value
       if (this.#missing.has(key)) return undefined
     }
-    return this.#ask(key)
+    return this.#ask(key, fresh)
   }
 
-  async #ask(key: string): Promise<V | undefined> {
+  async #ask(key: string, fresh: boolean): Promise<V | undefined> {
     const running = this.#running.get(key)
+    // What has changed since it was begun may not have been heard of.
+    if (running?.fresh === true && !fresh) running.stale = true
     if (running !== undefined && !running.stale) return running.result
-    const started: { result: Promise<V | undefined>; stale: boolean } = {
-      result: Promise.resolve(undefined),
-      stale: false,
-    }
+    const started: Running<V> = { result: Promise.resolve(undefined), stale: false, fresh }
     this.#running.set(key, started)
     started.result = this.#lookUp(key, started)
     return started.result
   }
 
-  async #lookUp(key: string, started: { stale: boolean }): Promise<V | undefined> {
+  async #lookUp(key: string, started: Running<V>): Promise<V | undefined> {
     try {
       const value = await this.#options.find(key)
       if (!started.stale) {

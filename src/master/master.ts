@@ -18,9 +18,9 @@ export type Master = {
   close(): Promise<void>
 }
 
-/** Connections to the master per node: enough for sign-ins and the worker together; tenant requests need none. */
+/** Connections to the master per node: enough for sign-ins, the worker, and the look-ups of what tenants' requests need. */
 const masterConnections = 12
-/** Of those, so many stay open at rest: who must ask the master something waits for it, and a connect takes longer than the answer. */
+/** Once opened, so many stay open at rest: who must ask the master something waits for it, and a connect takes longer than the answer. */
 const masterConnectionsAtRest = 2
 
 /** Opens the pool to the master. Connects on first use; closing waits for every connection. */
@@ -33,6 +33,9 @@ export const openMaster = (address: PostgresAddress, log: Logger): Master => {
     min: masterConnectionsAtRest,
     idleTimeoutMillis: 30_000,
     connectionTimeoutMillis: 5_000,
+    // Those at rest may be for long: nothing between us and the server is to forget them.
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
     statement_timeout: 30_000,
     idle_in_transaction_session_timeout: 30_000,
   })

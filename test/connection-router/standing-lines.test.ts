@@ -1,5 +1,8 @@
 import t from 'tap'
 import { Pace } from '../../src/connection-router/pace.ts'
+import { RouterCounters } from '../../src/connection-router/stats.ts'
+import { TenantPool } from '../../src/connection-router/tenant-pool.ts'
+import { admit, newWaitQueue } from '../../src/connection-router/waiter.ts'
 import { isAppError } from '../../src/kernel/errors.ts'
 import { connectTo } from '../helpers/postgres.ts'
 import { startWorld, type TestRouter, until } from './world.ts'
@@ -120,4 +123,20 @@ t.test('hope is four times what was served in the window before and in this one'
   t.notOk(pace.isInVain(63, 1_600, 1_000))
   pace.begin(1_700)
   t.notOk(pace.isInVain(1_000, 2_499, 1_000), 'when nobody waited, it begins anew')
+})
+
+t.test('who waited before begins a line like anybody else', async (t) => {
+  const pool = new TenantPool({ placement: a, identity: 'a', lookup: 1 })
+  const { clock, move } = handClock()
+  const join = (ahead: number, waitedBefore: boolean): void =>
+    admit(
+      { queue: newWaitQueue(), pool, ahead, waitedBefore },
+      { timeoutMs: 5_000 },
+      new RouterCounters(),
+      clock,
+    )
+  join(0, false)
+  move(60_000)
+  join(0, true)
+  t.doesNotThrow(() => join(always, false))
 })

@@ -161,3 +161,38 @@ t.test('an invalidation while it is looked up again counts as ever', async (t) =
   asked[2]?.answer('new')
   t.equal(await lookup.get('a'), 'new')
 })
+
+t.test('whoever asks while invalidations may be lost does not join a look-up from before', async (t) => {
+  const { lookup, asked, state } = await remembering()
+  later(t, 46_000)
+  t.equal(lookup.peek('a'), 'old')
+  state.fresh = false
+  const both = Promise.all([lookup.get('a'), lookup.get('a')])
+  t.equal(asked.length, 3, 'but they share one')
+  asked[2]?.answer('new')
+  t.strictSame(await both, ['new', 'new'])
+  state.fresh = true
+  asked[1]?.answer('before the change')
+  await setImmediate()
+  t.equal(lookup.peek('a'), 'new')
+})
+
+t.test('no more than fifty are looked up in advance at a time', async (t) => {
+  const asked: ((value: string) => void)[] = []
+  const lookup = new CachedLookup<string>({
+    find: () => new Promise((resolve) => asked.push(resolve)),
+    ...{ max: 100, ttlMs: 60_000, missingTtlMs: 60_000, missingMax: 3, isFresh: () => true },
+  })
+  const keys = Array.from({ length: 80 }, (_, n) => String(n))
+  const all = Promise.all(keys.map((key) => lookup.get(key)))
+  for (const answer of asked.splice(0)) answer('old')
+  await all
+  later(t, 46_000)
+  for (const key of keys) t.equal(lookup.peek(key), 'old')
+  t.equal(asked.length, 50)
+  for (const answer of asked.splice(0)) answer('new')
+  await setImmediate()
+  later(t, 7_000)
+  for (const key of keys) lookup.peek(key)
+  t.equal(asked.length, 30, 'the others somewhat later')
+})
