@@ -15,8 +15,11 @@ const cancelRequest = ({ processId, secret }: CancelKey): Buffer => {
   return message
 }
 
+/** Where a server is, whoever logs in there. */
+export type ServerPlace = Pick<PostgresAddress, 'host' | 'port'>
+
 /** A socket to the server, on which nothing has been said. */
-export const dial = ({ host, port }: Pick<PostgresAddress, 'host' | 'port'>): Socket =>
+export const dial = ({ host, port }: ServerPlace): Socket =>
   connect(host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port })
 
 /** Runs `talk` on a bare connection to the server, without a login: it counts against no limit of sessions. */

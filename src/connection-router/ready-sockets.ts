@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
-import type { PostgresAddress } from '../kernel/postgres-address.ts'
-import { dial } from './doorbell.ts'
+import { dial, type ServerPlace } from './doorbell.ts'
 
 /** Half of the time after which our own server gives up on a socket that says nothing (`authentication_timeout`); others take 60 s. */
 const usuallyKeptMs = 5_000
@@ -12,16 +11,13 @@ const pauseMs = 20
 /** Of one server: a socket once there is one; until then, the timer that makes it, and then the one that drops it. */
 type Door = { socket?: Socket; freshUntil?: number; timer: NodeJS.Timeout }
 
-/** Where a server is. */
-type Place = Pick<PostgresAddress, 'host' | 'port'>
-
 /**
  * A socket to log in on. It may be stale, when it was opened some time ago: if nothing is heard on it, that says nothing about the
  * server. One that has only just been dialled, and not because a login went well, is as good a question as any.
  */
 export type ReadySocket = Readonly<{ socket: Socket; mayBeStale: boolean }>
 
-const doorOf = ({ host, port }: Place): string => `${host} ${port}`
+const doorOf = ({ host, port }: ServerPlace): string => `${host} ${port}`
 
 /** The driver connects its socket itself; this one is connected, or about to be. */
 const connectedAlready = (socket: Socket): Socket => {
@@ -45,7 +41,7 @@ export class ReadySockets {
   readonly #doors = new Map<string, Door>()
   readonly #keptMs: number
   /** The server that was connected to last. */
-  #latest: Place | undefined
+  #latest: ServerPlace | undefined
   #closed = false
 
   /** `keptMs` is how long a socket waits for the next connect. */
@@ -57,7 +53,7 @@ export class ReadySockets {
    * A socket for the driver to log in on; undefined when there is none, or none that looks good. That it is no longer good may show
    * only when something is said: one that may be stale is cut when nothing comes back within a second.
    */
-  take(address: Place): ReadySocket | undefined {
+  take(address: ServerPlace): ReadySocket | undefined {
     const key = doorOf(address)
     const { socket, freshUntil = 0 } = this.#doors.get(key) ?? {}
     if (socket === undefined) return undefined
@@ -77,7 +73,7 @@ export class ReadySockets {
   }
 
   /** After a connect to this server: soon has a socket to it, for a while. */
-  prepare({ host, port }: Place): void {
+  prepare({ host, port }: ServerPlace): void {
     const place = { host, port }
     const key = doorOf(place)
     this.#latest = place
@@ -103,7 +99,7 @@ export class ReadySockets {
     for (const key of [...this.#doors.keys()]) this.#drop(key)
   }
 
-  #open(place: Place, freshUntil = 0): void {
+  #open(place: ServerPlace, freshUntil = 0): void {
     const key = doorOf(place)
     const timer = setTimeout(() => this.#drop(key), this.#keptMs).unref()
     this.#doors.set(key, { socket: dial(place).on('error', ignore), freshUntil, timer })

@@ -70,7 +70,7 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
   readonly shared: Slot<C>[] = []
   /** Plain statements that wait for room on a shared connection, in order. */
   readonly line = new Set<LineEntry>()
-  /** How fast those in the line, and those who wait for a connection, are served. */
+  /** How fast the tenant's requests are served, by statements and by connections. */
   readonly pace = new Pace()
   /** The line's own place among the waiters for a connection. */
   ticket: Ticket<Waiter<C>> | undefined
