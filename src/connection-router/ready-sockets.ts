@@ -3,7 +3,10 @@ import { dial, type ServerPlace } from './doorbell.ts'
 
 /** Half of the time after which our own server gives up on a socket that says nothing (`authentication_timeout`); others take 60 s. */
 const usuallyKeptMs = 5_000
-/** Somewhere between, a firewall may have forgotten it, or another machine may have the address by now. */
+/**
+ * A server that is there has answered within this time. A socket that was dialled longer ago may be stale: a firewall between may have
+ * forgotten it, or another machine may have the address by now.
+ */
 const answerMs = 1_000
 /** After a connect: the first statements of the new session shall not have to share the processor with the next one's start. */
 const pauseMs = 20

@@ -6,7 +6,7 @@ import { ConnectGate, maxConnecting } from '../../src/connection-router/connect-
 import type { PlacedTenant } from '../../src/connection-router/directory.ts'
 import { ReadySockets } from '../../src/connection-router/ready-sockets.ts'
 import { newTenantClient } from '../../src/connection-router/tenant-client.ts'
-import { startWorld, type TestRouter, until } from './world.ts'
+import { startWorld, type TestRouter, until, wordOf } from './world.ts'
 
 const world = await startWorld(t, 3)
 const [a, b, c] = [world.tenant(0), world.tenant(1), world.tenant(2)]
@@ -53,11 +53,6 @@ const standBefore = async (t: Test, tenants: readonly PlacedTenant[]): Promise<G
   for (const tenant of tenants)
     world.master.set(tenant.tenantId, { ...tenant, address: { ...tenant.address, ...address } })
   return guests
-}
-
-const wordOf = async (router: TestRouter, { tenantId }: PlacedTenant): Promise<string | undefined> => {
-  const rows = await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
-  return rows[0]?.word
 }
 
 /** A router that has connected to `a`, and those who came: its connection, and a socket on which nothing was said. */

@@ -1,11 +1,11 @@
-import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { sql } from 'kysely'
 import t, { type Test } from 'tap'
-import type { PlacedTenant } from '../../src/connection-router/directory.ts'
+import { dial } from '../../src/connection-router/doorbell.ts'
 import type { TlsMode } from '../../src/kernel/postgres-address.ts'
 import { ownCertificate } from '../helpers/certificate.ts'
-import { codeOf, startWorld, type TestRouter, until } from './world.ts'
+import { codeOf, startWorld, until, wordOf } from './world.ts'
 
 const world = await startWorld(t, 2)
 const [a, b] = [world.tenant(0), world.tenant(1)]
@@ -17,16 +17,11 @@ const sslRequest = '0000000804d2162f'
 /** One who came: what was said in the clear, and what under TLS. */
 type Guest = { inTheClear: string; secretly: string }
 
-const serverSocket = (): Socket => {
-  const { host, port } = a.address
-  return createConnection(host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port })
-}
-
 /** The server, as it is reached from another machine: it speaks TLS first, or says that it does not. */
 const standBefore = async (t: Test, mode: TlsMode, speaksTls = true): Promise<Guest[]> => {
   const guests: Guest[] = []
   const letIn = (secure: TLSSocket, guest: Guest): void => {
-    const session = serverSocket().on('error', () => secure.destroy())
+    const session = dial(a.address).on('error', () => secure.destroy())
     secure.on('error', () => session.destroy())
     secure.on('data', (bytes: Buffer) => {
       guest.secretly += bytes.toString('latin1')
@@ -56,11 +51,6 @@ const standBefore = async (t: Test, mode: TlsMode, speaksTls = true): Promise<Gu
   for (const tenant of [a, b])
     world.master.set(tenant.tenantId, { ...tenant, address: { ...tenant.address, ...reached } })
   return guests
-}
-
-const wordOf = async (router: TestRouter, { tenantId }: PlacedTenant): Promise<string | undefined> => {
-  const rows = await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
-  return rows[0]?.word
 }
 
 world.test('a login is encrypted, on a socket of its own and on one that was ready', async (t) => {

@@ -121,6 +121,12 @@ const assertNothingLeft = async (t: Test, world: World, routers: readonly TestRo
   t.equal(await world.sessions(), 0, 'no session is left on the server')
 }
 
+/** What the tenant's own table says: its id, wherever it is asked for. */
+export const wordOf = async (router: TestRouter, { tenantId }: PlacedTenant): Promise<string | undefined> => {
+  const rows = await router.use(tenantId, (db) => db.selectFrom('canary').selectAll().execute())
+  return rows[0]?.word
+}
+
 /** Waits for something that will happen. */
 export const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
   const patience = Date.now() + 20_000
