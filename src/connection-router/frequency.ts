@@ -1,7 +1,7 @@
-/** Counters stop here, four bits' worth: what was hot an hour ago is forgotten after four halvings. */
-const maxCount = 15
 const rows = 4
 const rowSeeds = [0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f] as const
+/** Everything is divided by the weight of a use when that has become so large: long before numbers lose their last digits. */
+const largestWeight = 2 ** 20
 
 /** FNV-1a, 32 bits. The seed makes it useless to choose ids that share counters. */
 const hash = (key: string, seed: number): number => {
@@ -18,45 +18,54 @@ const mix = (h: number): number => {
 }
 
 /**
- * About how often each key was used lately, in bounded memory whatever the number of keys: a count-min sketch with
- * conservative update whose counters are halved every `sampleSize` uses, as in Einziger, Friedman, Manes: TinyLFU, ACM
- * Transactions on Storage 13(4), 2017. It may overstate, never by much, and understates only by ageing.
+ * How often and how lately each key was used, in one number: the sum over its uses of `1 / 2 ** (uses of anything since /
+ * halfLife)`, which Lee et al., LRFU: a spectrum of policies that subsumes the least recently used and least frequently used
+ * policies, IEEE Transactions on Computers 50(12), 2001, call combined recency and frequency. In bounded memory whatever
+ * the number of keys: a count-min sketch with conservative update. It may overstate, never by much. Instead of all that was
+ * counted losing weight with each use, each use weighs more than the one before (forward decay; Cormode et al., 2009).
  */
 export class FrequencySketch {
-  readonly #counts: Uint8Array
+  readonly #sums: Float32Array
   readonly #width: number
   readonly #seed: number
   readonly #at: number[] = [0, 0, 0, 0]
-  #used = 0
+  /** What a use weighs now. */
+  #weight = 1
 
-  /** `width` counters in each of four rows: more than the number of keys that matter. */
+  /** `width` sums in each of four rows: more than the number of keys that matter. */
   constructor(width: number, seed: number) {
     this.#width = width
     this.#seed = seed
-    this.#counts = new Uint8Array(rows * width)
+    this.#sums = new Float32Array(rows * width)
   }
 
-  /** Counts one use; halves everything after `sampleSize` uses. */
-  record(key: string, sampleSize: number): void {
-    const least = this.of(key)
-    if (least < maxCount) {
-      for (const at of this.#at) if (this.#counts[at] === least) this.#counts[at] = least + 1
-    }
-    this.#used += 1
-    if (this.#used < sampleSize) return
-    this.#used = 0
-    for (let i = 0; i < this.#counts.length; i++) this.#counts[i] = (this.#counts[i] ?? 0) >>> 1
+  /** Counts one use. `halfLife`: after so many uses of anything it counts for half. */
+  record(key: string, halfLife: number): void {
+    this.#weight *= 2 ** (1 / halfLife)
+    const sum = this.#sumOf(key) + this.#weight
+    for (const at of this.#at) if ((this.#sums[at] ?? 0) < sum) this.#sums[at] = sum
+    if (this.#weight >= largestWeight) this.#shrink()
   }
 
-  /** From 0 to 15. */
+  /** 0 for a key that was never used, about 1 after a first use. */
   of(key: string): number {
+    return this.#sumOf(key) / this.#weight
+  }
+
+  /** Leaves in `#at` where the sums of this key are. */
+  #sumOf(key: string): number {
     const h = hash(key, this.#seed)
-    let least = maxCount
+    let least = Number.POSITIVE_INFINITY
     for (let row = 0; row < rows; row++) {
       const at = row * this.#width + (mix(h ^ (rowSeeds[row] ?? 0)) % this.#width)
       this.#at[row] = at
-      least = Math.min(least, this.#counts[at] ?? 0)
+      least = Math.min(least, this.#sums[at] ?? 0)
     }
     return least
+  }
+
+  #shrink(): void {
+    for (let i = 0; i < this.#sums.length; i++) this.#sums[i] = (this.#sums[i] ?? 0) / this.#weight
+    this.#weight = 1
   }
 }
