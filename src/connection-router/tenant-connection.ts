@@ -102,8 +102,7 @@ export class TenantConnection implements Watched {
   /** Connects and checks whose database answers. Throws `database_unavailable`; then call `close`. */
   async open(): Promise<void> {
     // Over the whole of it: a server may also fall silent after the greeting.
-    const { stream } = this.#client.connection
-    const timer = setTimeout(() => stream.destroy(), this.#connectTimeoutMs)
+    const timer = setTimeout(() => this.#client.connection.stream.destroy(), this.#connectTimeoutMs)
     try {
       await this.#client.connect()
       if (this.#client.owesProof) throw new Error('the server did not prove that it knows the password')
@@ -281,6 +280,12 @@ export class TenantConnection implements Watched {
     this.#ended = true
     this.#lost = true
     clearTimeout(this.#goodbye)
+    if (this.#pipeline.inFlight > 0) this.#abandon()
+    this.#events.ended()
+  }
+
+  /** What is in flight is tried again, or fails. Mostly nothing is, and the error alone would cost more than all of `#end`. */
+  #abandon(): void {
     const error = this.#stopped ?? unavailable(this.#cause ?? new Error('the connection was closed'))
     const begun = mayHaveBegun(this.#pipeline, this.#cause)
     const life = { openedAt: this.#openedAt, diedAt: performance.now() }
@@ -291,6 +296,5 @@ export class TenantConnection implements Watched {
         void statement.owner?.rescue(statement, error)
       else statement.fail(error)
     }
-    this.#events.ended()
   }
 }
