@@ -84,7 +84,7 @@ const { values: flags } = parseArgs({
 })
 
 const measure = async (world: World): Promise<void> => {
-  const pace = flags.quick ? quickPace : { ...usualPace, seconds: 4 }
+  const pace = flags.quick ? quickPace : { ...usualPace, rounds: 9, seconds: 4 }
   const { done, concurrency } = await inTurn(() =>
     withServers(world, column, ['freehold', 'pools'], flags, async ([freehold, pools]) => {
       if (freehold === undefined || pools === undefined) throw new Error('a server is missing')
