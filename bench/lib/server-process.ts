@@ -48,7 +48,10 @@ export const startProcess = async (
 ): Promise<RunningServer> => {
   const profiling = options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile}`]
   const child = fork(file, { execArgv: ['--expose-gc', ...profiling] })
-  const reply = await ask(child, { ask: 'open', setup })
+  const reply = await ask(child, { ask: 'open', setup }).catch((error: unknown) => {
+    child.kill()
+    throw error
+  })
   if (!('port' in reply)) throw new Error('a server process did not open')
   return {
     port: reply.port,

@@ -59,7 +59,10 @@ const startBouncer = async (setup: Setup): Promise<Bouncer> => {
       () => false,
     )
     if (listens) return { folder, child }
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error('PgBouncer did not start')
+    if (child.exitCode !== null || Date.now() > deadline) {
+      child.kill()
+      throw new Error('PgBouncer did not start; it must be 1.21 or newer')
+    }
     await sleep(50)
   }
 }
