@@ -131,7 +131,7 @@ export const openWorld = async (options: { tenants: number; maxConnections: numb
     const postgres = await starting
     const masterKey = Buffer.alloc(32, 1)
     const tenants = await fill(postgres, masterKey, options.tenants)
-    // Gigabytes that nobody has waited for; the system would write them half a minute later, in the middle of what is measured.
+    // Gigabytes that are not on the disk yet; the system would write them half a minute later, in the middle of what is measured.
     await promisify(execFile)('sync').catch(() => {})
     const { master, provisioner } = postgres
     const grounds = { master, provisioner, masterKey: masterKey.toString('base64') }

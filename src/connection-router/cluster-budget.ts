@@ -195,7 +195,6 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
       permit?.giveBack()
       return false
     }
-    this.#idle.opening(pool)
     const slot = newSlot(pool, permit, this.#options.connect, {
       broken: () => {
         if (slot.state === 'idle') this.#close(slot)

@@ -1,6 +1,6 @@
 const rows = 4
 const rowSeeds = [0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f] as const
-/** Everything is divided by the weight of a use when that has become so large: long before numbers lose their last digits. */
+/** Everything is divided by the weight of a use when that has become so large: long before sums are too large for 32 bits. */
 const largestWeight = 2 ** 20
 
 /** FNV-1a, 32 bits. The seed makes it useless to choose ids that share counters. */
@@ -21,7 +21,8 @@ const mix = (h: number): number => {
  * How often and how lately each key was used, in one number: the sum over its uses of `1 / 2 ** (uses of anything since /
  * halfLife)`, which Lee et al., LRFU: a spectrum of policies that subsumes the least recently used and least frequently used
  * policies, IEEE Transactions on Computers 50(12), 2001, call combined recency and frequency. In bounded memory whatever
- * the number of keys: a count-min sketch with conservative update. It may overstate, never by much. Instead of all that was
+ * the number of keys: a count-min sketch with conservative update. It may overstate, by little while no more than a few
+ * thousand keys matter. Instead of all that was
  * counted losing weight with each use, each use weighs more than the one before (forward decay; Cormode et al., 2009).
  */
 export class FrequencySketch {
@@ -47,7 +48,7 @@ export class FrequencySketch {
     if (this.#weight >= largestWeight) this.#shrink()
   }
 
-  /** 0 for a key that was never used, about 1 after a first use. */
+  /** About 0 for a key that was never used, 1 after a first use. */
   of(key: string): number {
     return this.#sumOf(key) / this.#weight
   }

@@ -11,7 +11,7 @@ const oneUseMs = 5
 export class IdlePools<C extends ServerConnection> {
   /** Pools with an idle connection; the one used least recently first. */
   readonly #pools = new Set<TenantPool<C>>()
-  /** Pools with a connection, whether it is idle or not. */
+  /** Pools with a connection that was idle once, whether it is now or not. */
   readonly #residents: Residents<TenantPool<C>>
 
   constructor(permits: number, random: () => number) {
@@ -31,11 +31,6 @@ export class IdlePools<C extends ServerConnection> {
     if (now - pool.countedAt < oneUseMs) return
     pool.countedAt = now
     this.#residents.record(pool.tenantId)
-  }
-
-  /** A connection of this pool begins to open. */
-  opening(pool: TenantPool<C>): void {
-    if (!this.#residents.has(pool)) this.#residents.add(pool)
   }
 
   /** A connection of this pool begins to close, or has ended. */

@@ -14,7 +14,7 @@ export const sha256 = (data: string | Uint8Array): Buffer => hash('sha256', data
 /** 256 random bits as 43 characters of base64url: an opaque token or a machine-made password. */
 export const randomSecret = (): string => randomBytes(32).toString('base64url')
 
-/** The key is wrapped first: to find out that a plain one is none yet, Node throws and catches an error, four times the work. */
+/** The key is wrapped first: Node 24 finds out that a plain one is no KeyObject by an error that it catches, four times the work. */
 export const hmacSha256 = (key: Uint8Array, data: string | Uint8Array): Buffer =>
   createHmac('sha256', createSecretKey(key)).update(data).digest()
 
