@@ -22,8 +22,8 @@ const mix = (h: number): number => {
  * halfLife)`, which Lee et al., LRFU: a spectrum of policies that subsumes the least recently used and least frequently used
  * policies, IEEE Transactions on Computers 50(12), 2001, call combined recency and frequency. In bounded memory whatever
  * the number of keys: a count-min sketch with conservative update. It may overstate, by little while no more than a few
- * thousand keys matter. Instead of all that was
- * counted losing weight with each use, each use weighs more than the one before (forward decay; Cormode et al., 2009).
+ * thousand keys matter. Sums do not lose weight with each use; each use weighs more than the one before instead (forward decay;
+ * Cormode et al., 2009).
  */
 export class FrequencySketch {
   readonly #sums: Float32Array

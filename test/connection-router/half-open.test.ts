@@ -41,6 +41,9 @@ const network = async (t: Test) => {
   }
 }
 
+/** The server hears of the end when the network's own socket has closed. */
+const sessionsEnd = (): Promise<void> => until(async () => (await world.sessions()) === 0)
+
 world.test('a server that is gone without a word is found out long before any timeout', async (t) => {
   const router = world.router({ statementTimeoutMs: 600_000, acquireTimeoutMs: 600_000 })
   const { swallow } = await network(t)
@@ -49,6 +52,8 @@ world.test('a server that is gone without a word is found out long before any ti
   const write = router.use(a.tenantId, (db) => sql`update canary set word = word`.execute(db))
   t.equal(await codeOf(write), 'database_unavailable')
   t.equal(router.stats().halfOpen, 1)
+  await router.close()
+  await sessionsEnd()
 })
 
 world.test('a server that is there and busy is left alone', async (t) => {
@@ -70,6 +75,5 @@ world.test('one lost connection of a server that is there ends after the stateme
   mend()
   t.equal(await lost, 'database_unavailable')
   await router.close()
-  // The server hears of the end when the network's own socket has closed.
-  await until(async () => (await world.sessions()) === 0)
+  await sessionsEnd()
 })

@@ -229,9 +229,9 @@ t.test(
           const sum = live.reduce((all, { limit }) => all + limit, 0)
           if (sum > 7) throw new Error(`${sum} of 7 after ${action.kind}`)
         }
-        // Left alone, they come to their fair shares.
+        // Left alone, they come to their fair shares: all are known, each hears its target, gives back what is over, gets its part.
         for (const node of live) node.inUse = 0
-        for (let i = 0; i < 3; i++) for (const node of live) await node.renew()
+        for (let i = 0; i < 4; i++) for (const node of live) await node.renew()
         for (const { total } of live) {
           if (total !== Math.floor(7 / live.length)) throw new Error(`${total} with ${live.length} nodes`)
         }
