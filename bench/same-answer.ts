@@ -6,10 +6,10 @@
  */
 import { parseArgs } from 'node:util'
 import { type AddressKind, addressKinds } from '../test/helpers/addresses.ts'
+import { randomFrom } from '../test/helpers/random.ts'
 import { addAddresses, post, startAccounts } from './lib/accounts.ts'
 import { type Line, openLine } from './lib/cannon.ts'
 import { median } from './lib/pair.ts'
-import { seededRandom } from './lib/random.ts'
 import { machineLine, type Promised, report, table } from './lib/report.ts'
 import { inTurn } from './lib/turn.ts'
 import { openWorld } from './lib/world.ts'
@@ -56,7 +56,7 @@ const shuffled = <T>(items: readonly T[], random: () => number): T[] =>
     .sort((a, b) => a.place - b.place)
     .map(({ item }) => item)
 
-const random = seededRandom(1)
+const random = randomFrom(1)
 
 const ask = async (
   line: Line,

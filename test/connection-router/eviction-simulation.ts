@@ -1,29 +1,5 @@
 import type { Resident, Residents } from '../../src/connection-router/residents.ts'
 
-/** Mulberry32: the same numbers for the same seed, from 0 to 1. */
-export const seeded = (seed: number) => (): number => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let x = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-  return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
-}
-
-/** Picks 0 to count - 1, the first `1 / 1`, the second `1 / 2` and so on. */
-export const zipf = (count: number, random: () => number) => {
-  const sums: number[] = []
-  for (let i = 1; i <= count; i++) sums.push((sums.at(-1) ?? 0) + 1 / i)
-  return (): number => {
-    const at = random() * (sums.at(-1) ?? 0)
-    let [low, high] = [0, count - 1]
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if ((sums[middle] ?? 0) > at) high = middle
-      else low = middle + 1
-    }
-    return low
-  }
-}
-
 /** What a router asks of whoever decides who keeps a place. */
 export type Policy = Pick<Residents<Resident>, 'record' | 'touch' | 'delete' | 'victim'>
 

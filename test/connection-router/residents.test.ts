@@ -1,7 +1,8 @@
 import t from 'tap'
 import { FrequencySketch } from '../../src/connection-router/frequency.ts'
 import { type Resident, Residents } from '../../src/connection-router/residents.ts'
-import { connectsPerRequest, knowing, seeded, zipf } from './eviction-simulation.ts'
+import { randomFrom, zipfFrom } from '../helpers/random.ts'
+import { connectsPerRequest, knowing } from './eviction-simulation.ts'
 
 const harmonic = (n: number): number =>
   Array.from({ length: n }, (_, i) => 1 / (i + 1)).reduce((a, b) => a + b)
@@ -66,8 +67,8 @@ t.test(
   async (t) => {
     const shape = { places, tenants, requests: 20_000 }
     for (const seed of [1, 2, 3]) {
-      const ours = connectsPerRequest(new Residents(places, 7), shape, zipf(tenants, seeded(seed)))
-      const best = connectsPerRequest(knowing(), shape, zipf(tenants, seeded(seed)))
+      const ours = connectsPerRequest(new Residents(places, 7), shape, zipfFrom(tenants, randomFrom(seed)))
+      const best = connectsPerRequest(knowing(), shape, zipfFrom(tenants, randomFrom(seed)))
       t.ok(ours <= 1.09 * best, `${ours.toFixed(4)} to ${best.toFixed(4)}`)
     }
   },
@@ -77,7 +78,7 @@ t.test(
   'tenants that come for a session and leave: not many more misses than with least recently used',
   async (t) => {
     const sessions = (seed: number) => {
-      const random = seeded(seed)
+      const random = randomFrom(seed)
       const present = Array.from({ length: 60 }, (_, i) => i)
       let next = present.length
       return (): string => {
@@ -97,7 +98,7 @@ t.test(
   '500 tenants by Zipf over 80 places: within 1.15 of the best static set, where LRU is not',
   async (t) => {
     for (const seed of [1, 2, 3]) {
-      const draw = zipf(tenants, seeded(seed))
+      const draw = zipfFrom(tenants, randomFrom(seed))
       const pick = (): string => `tenant-${draw()}`
       const ours = missRate(warmed(frequent(), pick), 50_000, pick) / bestStaticMiss
       const plain = missRate(warmed(leastRecentlyUsed(), pick), 50_000, pick) / bestStaticMiss
@@ -109,7 +110,7 @@ t.test(
 
 t.test('a thousand tenants that come once do not push the hot ones out', async (t) => {
   const survivors = (cache: Cache): number => {
-    const random = seeded(4)
+    const random = randomFrom(4)
     const hot = Array.from({ length: 60 }, (_, i) => `hot-${i}`)
     warmed(cache, () => hot[Math.floor(random() * hot.length)] ?? '')
     for (let i = 0; i < 1_000; i++) cache.use(`once-${i}`)
@@ -152,7 +153,7 @@ t.test('a newcomer keeps its place until the next one comes, then it is the firs
 })
 
 t.test('when other tenants become the hot ones, they are followed', async (t) => {
-  const draw = zipf(tenants, seeded(5))
+  const draw = zipfFrom(tenants, randomFrom(5))
   const cache = warmed(frequent(), () => `tenant-${draw()}`)
   const shifted = (): string => `tenant-${(draw() + tenants / 2) % tenants}`
   missRate(cache, 10_000, shifted)
@@ -196,7 +197,7 @@ t.test('while there are no places at all, who was popular is not forgotten', asy
 t.test('a sketch: every use counts for half after so many uses of anything', async (t) => {
   const halfLife = 20
   const sketch = new FrequencySketch(256, 1)
-  const random = seeded(6)
+  const random = randomFrom(6)
   const exact = new Map<string, number>()
   // Long enough for a weight that is never brought down to become too large for 32 bits.
   for (let i = 0; i < 3_000; i++) {
