@@ -1,4 +1,5 @@
-import type { Metric, Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
+import { registerHistogram, type Series } from './histogram.ts'
 
 const name = 'freehold_http_request_duration_seconds'
 const help = 'Time from the first byte of a request to the end of its answer'
@@ -6,12 +7,7 @@ const help = 'Time from the first byte of a request to the end of its answer'
 /** From a memory look-up to the handlers' deadline, in seconds. */
 const bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
-type Series = {
-  readonly labels: Record<string, string>
-  readonly counts: number[]
-  count: number
-  sum: number
-}
+type Growing = Series & { readonly counts: number[]; count: number; sum: number }
 
 /** Counts the answers of one route with one method. */
 export type CountAnswer = (status: number, seconds: number) => void
@@ -21,14 +17,14 @@ export type CountAnswer = (status: number, seconds: number) => void
  * observation, which costs a fast request a fiftieth of its time; here a route knows its series.
  */
 export class RequestTimes {
-  readonly #series: Series[] = []
+  readonly #series: Growing[] = []
 
   /** How to count the answers of a route. `route` is its pattern, so that there are few series. */
   route(method: string, route: string): CountAnswer {
-    const byStatus: Series[] = []
-    const begin = (status: number): Series => {
+    const byStatus: Growing[] = []
+    const begin = (status: number): Growing => {
       const labels = { method, route, status: String(status) }
-      const series = { labels, counts: bounds.map(() => 0), count: 0, sum: 0 }
+      const series = { labels, bounds, counts: bounds.map(() => 0), count: 0, sum: 0 }
       this.#series.push(series)
       byStatus[status] = series
       return series
@@ -44,29 +40,6 @@ export class RequestTimes {
 
   /** Shows it with the other metrics of `registry`. */
   register(registry: Registry): void {
-    const metric = {
-      name,
-      reset: () => {},
-      get: () =>
-        Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values: this.#values() }),
-    }
-    // The registry asks no more of a metric than this; the type is of prom-client's own classes.
-    registry.registerMetric(metric as unknown as Metric)
-  }
-
-  #values() {
-    return this.#series.flatMap(({ labels, counts, count, sum }) => {
-      let below = 0
-      const buckets = bounds.map((bound, i) => {
-        below += counts[i] ?? 0
-        return { metricName: `${name}_bucket`, labels: { le: String(bound), ...labels }, value: below }
-      })
-      return [
-        ...buckets,
-        { metricName: `${name}_bucket`, labels: { le: '+Inf', ...labels }, value: count },
-        { metricName: `${name}_sum`, labels, value: sum },
-        { metricName: `${name}_count`, labels, value: count },
-      ]
-    })
+    registerHistogram(registry, { name, help }, () => this.#series)
   }
 }

@@ -1,16 +1,24 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { ClusterStats, RouterStats } from '../connection-router/stats.ts'
+import { registerHistogram } from './histogram.ts'
 
 export type { RouterStats } from '../connection-router/stats.ts'
 
 const totals = {
-  opens: ['freehold_router_connections_opened_total', 'Tenant connections opened'],
+  opens: [
+    'freehold_router_connections_opened_total',
+    'Tenant connections that were begun to be opened, also those that failed',
+  ],
   openFailures: ['freehold_router_connection_failures_total', 'Tenant connections that could not be opened'],
   evictions: [
     'freehold_router_pool_evictions_total',
     'Pools closed to make room or because their tenant changed',
   ],
   steals: ['freehold_router_permit_steals_total', "Idle connections closed for another tenant's sake"],
+  yields: [
+    'freehold_router_yields_total',
+    "Connections closed at the end of their turn for another tenant's sake, although their own had more to do",
+  ],
   timeouts: [
     'freehold_router_wait_timeouts_total',
     'Requests that waited for a connection until their deadline',
@@ -53,6 +61,11 @@ const perCluster = {
   closing: ['freehold_router_connections_closing', 'Connections being closed, which still hold their permit'],
 } as const satisfies Partial<Record<keyof ClusterStats, readonly [string, string]>>
 
+const wait = {
+  name: 'freehold_router_wait_seconds',
+  help: 'Time that statements and transactions waited for a connection, of those that got one',
+}
+
 /** The whole budget of each cluster, over all nodes, as this node last heard it from the register. */
 export type ClusterWholes = () => readonly { clusterId: string; whole: number }[]
 
@@ -81,6 +94,13 @@ const collectDerived = (registers: Registry[], stats: () => RouterStats, wholes:
   })
 }
 
+const collectWaits = (registry: Registry, stats: () => RouterStats): void =>
+  registerHistogram(registry, wait, () => {
+    const { boundsMs, counts, sumMs } = stats().waits
+    const count = counts.reduce((sum, n) => sum + n, 0)
+    return [{ labels: {}, bounds: boundsMs.map((ms) => ms / 1_000), counts, count, sum: sumMs / 1_000 }]
+  })
+
 /** The connection router's own numbers as Prometheus metrics, read when they are asked for. */
 export const collectRouterMetrics = (
   registry: Registry,
@@ -89,6 +109,7 @@ export const collectRouterMetrics = (
 ): void => {
   const registers = [registry]
   collectDerived(registers, stats, wholes)
+  collectWaits(registry, stats)
   for (const [key, [name, help]] of Object.entries(totals) as [
     keyof typeof totals,
     readonly [string, string],

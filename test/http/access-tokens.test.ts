@@ -4,7 +4,7 @@ import t from 'tap'
 import { newId } from '../../src/kernel/ids.ts'
 import { type SignedIn, startFreehold } from '../helpers/freehold.ts'
 
-const { call, service, signUp, newTenant } = await startFreehold(t)
+const { app, call, service, signUp, newTenant } = await startFreehold(t)
 
 const b64 = (data: unknown): string =>
   Buffer.from(typeof data === 'string' ? data : JSON.stringify(data)).toString('base64url')
@@ -196,6 +196,23 @@ t.test("two tokens with one jti never give each other's identity, remembered or 
     t.match((await call('GET', '/auth/context', { token })).body, { user: { id } })
   }
 })
+
+t.test(
+  'a token that was verified once is not verified again; another one of the same session is',
+  async (t) => {
+    const { token } = await signUp()
+    const verify = t.capture(app.jwt, 'verify', app.jwt.verify)
+    const verified = (): unknown[] => verify().map(({ args }) => args[0])
+    t.equal(await status(token), 200)
+    t.strictSame(verified(), [token])
+    t.equal(await status(token), 200)
+    t.equal(await status(token), 200)
+    t.strictSame(verified(), [])
+    const another = signWithOurKey(header, { ...decode(token.split('.')[1]), jti: newId() })
+    t.equal(await status(another), 200)
+    t.strictSame(verified(), [another])
+  },
+)
 
 t.test('a remembered token still expires', async (t) => {
   const soon = signWithOurKey(header, { ...claims, jti: newId(), exp: Math.floor(Date.now() / 1000) + 2 })

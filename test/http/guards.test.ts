@@ -9,6 +9,7 @@ import { createServer } from '../../src/http/server.ts'
 import { AppError } from '../../src/kernel/errors.ts'
 import { createLogger } from '../../src/kernel/log.ts'
 import { startFreehold } from '../helpers/freehold.ts'
+import { masterStatements } from '../helpers/master-statements.ts'
 import { until } from '../helpers/until.ts'
 
 const { call, join, service, signUp, newTenant } = await startFreehold(t)
@@ -37,6 +38,18 @@ for (const [tenantStatus, status, code] of closed) {
     await soon(token, '/api/projects', 200)
   })
 }
+
+t.test('a request of a tenant in use asks the master nothing', async (t) => {
+  const { token } = await newTenant()
+  const list = async (): Promise<void> =>
+    void t.equal((await call('GET', '/api/projects', { token })).status, 200)
+  await list()
+  t.strictSame(await masterStatements(service, list), [])
+  service.grants.forgetAll()
+  const asked = await masterStatements(service, list)
+  t.equal(asked.filter((said) => said !== 'connect').length, 2, 'its session and its grant, once forgotten')
+  t.strictSame(await masterStatements(service, list), [])
+})
 
 t.test('a disabled person is refused with the token they hold', async () => {
   const { token, personId } = await signUp()

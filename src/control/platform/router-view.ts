@@ -64,7 +64,7 @@ export const RouterView = Type.Object(
     pools: Count('Tenants with a pool on this node'),
     leases: Count('Handlers that hold a tenant right now'),
     waiters: Type.Integer(),
-    opens: Count('Connections opened since the start, as all that follow'),
+    opens: Count('Connections begun since the start, as all that follow'),
     openFailures: Type.Integer(),
     steals: Type.Integer(),
     timeouts: Type.Integer(),

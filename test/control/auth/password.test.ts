@@ -1,8 +1,8 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { sql } from 'kysely'
 import t from 'tap'
 import { startFreehold } from '../../helpers/freehold.ts'
 import { openMailbox } from '../../helpers/mailbox.ts'
+import { masterStatements } from '../../helpers/master-statements.ts'
 
 const mailbox = await openMailbox(t)
 const { call, service, signUp } = await startFreehold(t, mailbox.env)
@@ -202,24 +202,7 @@ t.test(
 t.test('a forgotten password costs the same statements for a known and an unknown address', async (t) => {
   const { email } = await signUp()
   await mailbox.receive(service, email)
-  /** Those of the request itself: a node says something by itself now and then. */
-  const statements = async (address: string): Promise<string[]> => {
-    const seen: string[] = []
-    const asking = new AsyncLocalStorage<true>()
-    const { query } = service.master.pool.Client.prototype as { query: (...args: unknown[]) => unknown }
-    const prototype = service.master.pool.Client.prototype as { query: unknown }
-    prototype.query = function (this: unknown, ...args: unknown[]) {
-      const [first] = args as [string | { text?: string }]
-      if (asking.getStore()) seen.push(typeof first === 'string' ? first : (first.text ?? ''))
-      return query.apply(this, args)
-    }
-    try {
-      await asking.run(true, () => forgot(address))
-    } finally {
-      prototype.query = query
-    }
-    return seen
-  }
+  const statements = (address: string) => masterStatements(service, () => forgot(address))
   t.strictSame(await statements(email), await statements('nobody@example.com'))
   t.ok((await statements(email)).length > 2)
 })

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { ClusterStats, RouterStats } from '../../../src/connection-router/stats.ts'
 import { makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
 
 const { call, service, signUp, newTenant } = await startFreehold(t, { CONNECTION_BUDGET: '30' })
@@ -43,15 +44,79 @@ t.test('a tenant Admin is not allowed, nobody is not signed in', async (t) => {
   t.match((await call('GET', '/platform/router')).body, { status: 401, code: 'unauthenticated' })
 })
 
-t.test('the same numbers are metrics', async (t) => {
-  const { text } = await call('GET', '/metrics')
-  for (const line of [
-    /^freehold_router_budget\{cluster="[0-9a-f-]+"\} 30$/m,
-    /^freehold_router_permits\{cluster="[0-9a-f-]+"\} 30$/m,
-    /^freehold_router_breaker_open\{cluster="[0-9a-f-]+"\} 0$/m,
-    /^freehold_router_connections_opening\{cluster="[0-9a-f-]+"\} 0$/m,
-    /^freehold_router_leases 0$/m,
-  ]) {
-    t.match(text, line)
-  }
+const numbers = {
+  pools: 'freehold_router_pools',
+  leases: 'freehold_router_leases',
+  opens: 'freehold_router_connections_opened_total',
+  openFailures: 'freehold_router_connection_failures_total',
+  evictions: 'freehold_router_pool_evictions_total',
+  steals: 'freehold_router_permit_steals_total',
+  yields: 'freehold_router_yields_total',
+  timeouts: 'freehold_router_wait_timeouts_total',
+  hopeless: 'freehold_router_waits_refused_total',
+  spoiled: 'freehold_router_connections_spoiled_total',
+  mismatches: 'freehold_router_wrong_database_total',
+  overdueLeases: 'freehold_router_overdue_leases_total',
+  headOfLine: 'freehold_router_head_of_line_total',
+  retries: 'freehold_router_read_retries_total',
+  cancels: 'freehold_router_cancels_total',
+  halfOpen: 'freehold_router_half_open_total',
+} satisfies Record<Exclude<keyof RouterStats, 'clusters' | 'waiters' | 'waits'>, string>
+
+const numbersOfClusters = {
+  permitsTotal: 'freehold_router_permits',
+  permitsUsed: 'freehold_router_permits_used',
+  waiters: 'freehold_router_waiters',
+  opening: 'freehold_router_connections_opening',
+  idle: 'freehold_router_connections_idle',
+  busy: 'freehold_router_connections_busy',
+  closing: 'freehold_router_connections_closing',
+  shared: 'freehold_router_connections_shared',
+  inFlight: 'freehold_router_statements_in_flight',
+  named: 'freehold_router_named_statements',
+} satisfies Record<Exclude<keyof ClusterStats, 'clusterId' | 'breaker'>, string>
+
+const keysOf = <K extends string>(names: Record<K, string>) => Object.entries(names) as [K, string][]
+
+/** The same as they are, with another value of each number. */
+const allDifferent = (stats: RouterStats): RouterStats => {
+  let last = 100
+  return JSON.parse(JSON.stringify(stats), (_, value) => (typeof value === 'number' ? ++last : value))
+}
+
+/** A histogram's lines: how many waited at most so many seconds, how many in all, and how long together. */
+const waitLines = ({ boundsMs, counts, sumMs }: RouterStats['waits']): [string, number][] => {
+  const upTo = (n: number): number => counts.slice(0, n).reduce((sum, count) => sum + count, 0)
+  const name = 'freehold_router_wait_seconds'
+  return [
+    ...boundsMs.map((ms, i): [string, number] => [`${name}_bucket{le="${ms / 1_000}"}`, upTo(i + 1)]),
+    [`${name}_bucket{le="+Inf"}`, upTo(counts.length)],
+    [`${name}_sum`, sumMs / 1_000],
+    [`${name}_count`, upTo(counts.length)],
+  ]
+}
+
+const metricLines = (stats: RouterStats): [string, number][] => [
+  ...keysOf(numbers).map(([key, name]): [string, number] => [name, stats[key]]),
+  ...stats.clusters.flatMap((cluster) => {
+    const of = `{cluster="${cluster.clusterId}"}`
+    return [
+      ...keysOf(numbersOfClusters).map(([key, name]): [string, number] => [name + of, cluster[key]]),
+      [`freehold_router_breaker_open${of}`, cluster.breaker === 'closed' ? 0 : 1] as [string, number],
+    ]
+  }),
+  ...waitLines(stats.waits),
+]
+
+t.test('the same numbers are metrics, each under its name', async (t) => {
+  const [here] = service.router.stats().clusters
+  if (here === undefined) return t.fail('no cluster is used')
+  const away: ClusterStats = { ...here, clusterId: 'away', breaker: 'open' }
+  const stats = allDifferent({ ...service.router.stats(), clusters: [here, away] })
+  const shown = t.capture(service.router, 'stats', () => stats)
+  const { text } = await call('GET', '/metrics').finally(shown.restore)
+  const lines = text.split('\n').filter((line) => line.startsWith('freehold_router_'))
+  const found = lines.map((line) => [line.replace(/ \S+$/, ''), Number(line.split(' ').at(-1))])
+  const budget = [`freehold_router_budget{cluster="${here.clusterId}"}`, 30]
+  t.strictSame(Object.fromEntries(found), Object.fromEntries([...metricLines(stats), budget]))
 })
