@@ -3,14 +3,24 @@ import { Breaker, type BreakerState } from './breaker.ts'
 import { clusterIsAway, unavailable, wasStaleSocket } from './connect-errors.ts'
 
 /**
- * Connects to one cluster at once. Few are enough to keep the server's postmaster busy (4 in 5 ms are 800 a second; it was
- * never seen to do more than 450 on two cores), and each that is under way holds a permit, and mostly another one that is
- * closing, with which a tenant could be served: 12 at once cost a fifth more connects when tenants outnumber connections.
+ * Connects to one cluster at once, from this node. Few are enough to keep the server's postmaster busy (4 in 5 ms are 800 a
+ * second; it was never seen to do more than 450 on two cores), and each that is under way holds a permit, and mostly another one
+ * that is closing, with which a tenant could be served: 8 at once cost a seventh more connects when tenants outnumber connections.
  */
 export const maxConnecting = 4
+/** When more wait than can have a connection, each loses it soon in any case, and what counts is how many are opened. */
+export const maxConnectingInStorm = 8
 
 /** One connect under way; it ends once, with the error if it failed. */
 export type Attempt = { end(error?: unknown): void }
+
+/** `now` in milliseconds; `random` from 0 to 1; `isStorm` says whether more wait than can have a connection. */
+export type GateOptions = Readonly<{
+  now: () => number
+  isStorm: () => boolean
+  mayOpen?: (() => boolean) | undefined
+  random?: (() => number) | undefined
+}>
 
 /**
  * Decides whether a connect to one cluster may begin now: not too many at once, none while the cluster is away, and none
@@ -20,11 +30,12 @@ export class ConnectGate {
   readonly #breaker: Breaker
   readonly #now: () => number
   readonly #mayOpen: () => boolean
+  readonly #isStorm: () => boolean
   #connecting = 0
 
-  /** `now` in milliseconds; `random` from 0 to 1. */
-  constructor(now: () => number, mayOpen: () => boolean = () => true, random?: () => number) {
+  constructor({ now, isStorm, mayOpen = () => true, random }: GateOptions) {
     this.#now = now
+    this.#isStorm = isStorm
     this.#mayOpen = mayOpen
     this.#breaker = new Breaker(random)
   }
@@ -35,7 +46,8 @@ export class ConnectGate {
 
   /** How many more connects may begin now. */
   get room(): number {
-    return this.away || !this.#mayOpen() ? 0 : maxConnecting - this.#connecting
+    if (this.away || !this.#mayOpen()) return 0
+    return Math.max(0, (this.#isStorm() ? maxConnectingInStorm : maxConnecting) - this.#connecting)
   }
 
   /** True while nothing is tried: who has no connection to the cluster need not wait for one. */

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { maxConnecting } from '../../src/connection-router/connect-gate.ts'
+import { maxConnecting, maxConnectingInStorm } from '../../src/connection-router/connect-gate.ts'
+import { Simulation, settle } from './budget-simulation.ts'
 import { startWorld, type TestRouter, until } from './world.ts'
 
 const world = await startWorld(t, 20)
@@ -94,4 +95,50 @@ world.test('cut: every connection ends, statements say so, and the router goes o
   await t.rejects(failed, { code: 'database_unavailable' })
   await until(() => router.stats().clusters[0]?.permitsUsed === 0)
   await read(router, 0)
+})
+
+t.test('connects that have only begun, or failed, do not take the newcomers their places', async (t) => {
+  // Ten places, one of them for whoever came last.
+  const books = new Simulation(10, 10)
+  const use = async (tenantId: string): Promise<void> => {
+    // Late enough to count.
+    books.nowMs += 10
+    books.acquire(tenantId)
+    await settle()
+    for (const connection of books.alive) if (connection.state === 'opening') connection.succeed()
+    await settle()
+    books.release(0, true)
+  }
+  for (const _ of [1, 2, 3]) for (let n = 0; n < 9; n++) await use(`hot ${n}`)
+  await use('newcomer')
+  const newcomer = books.connections.at(-1)
+  t.equal(newcomer?.pool.tenantId, 'newcomer')
+  const begin = async (tenantId: string): Promise<void> => {
+    books.acquire(tenantId)
+    await settle()
+    for (const connection of books.alive) if (connection.closing) connection.end()
+    await settle()
+  }
+  for (const n of [1, 2, 3]) await begin(`away ${n}`)
+  t.equal(books.alive.filter(({ state }) => state === 'opening').length, 3, 'each has taken a place')
+  t.equal(newcomer?.state, 'open')
+  for (const connection of books.alive) if (connection.state === 'opening') connection.fail()
+  await settle()
+  for (const connection of books.alive) if (connection.closing) connection.end()
+  for (const n of [1, 2, 3, 4]) await begin(`further ${n}`)
+  t.equal(books.alive.length, 10, 'there was room for three of them')
+  t.equal(newcomer?.state, 'open')
+  await books.finish()
+})
+
+t.test('when more wait than can have a connection, more connects are under way at once', async (t) => {
+  const books = new Simulation(10, 10)
+  const opening = (): number => books.alive.filter(({ state }) => state === 'opening').length
+  for (let n = 0; n < 10; n++) books.acquire(`${n}`)
+  await settle()
+  t.equal(opening(), maxConnecting)
+  books.acquire('one more')
+  await settle()
+  t.equal(opening(), maxConnectingInStorm)
+  await books.finish()
 })

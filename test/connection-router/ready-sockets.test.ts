@@ -108,7 +108,7 @@ for (const fate of ['hears nothing', 'is reset'] as const) {
 
 world.test('the breaker is told nothing by one that was stale, unless it was the probe', async (t) => {
   let now = 0
-  const gate = new ConnectGate(() => now)
+  const gate = new ConnectGate({ now: () => now, isStorm: () => false })
   const fail = (unheard: boolean) => gate.begin()?.end(unopened(new Error('reset'), unheard))
   for (let n = 0; n < 10; n += 1) fail(true)
   t.equal(gate.breaker, 'closed')
