@@ -133,21 +133,38 @@ world.test('a quick statement whose client leaves costs no connection', async (t
   t.equal(router.stats().cancels, 0)
 })
 
-world.test('a wait leaves nothing behind on the signals that could have ended it', async (t) => {
-  const router = world.router({ tenantMaxConnections: 1 })
-  const ended = Promise.withResolvers<void>()
-  const busy = router.use(a.tenantId, (db) => db.transaction().execute(() => ended.promise))
-  await until(() => router.stats().clusters[0]?.busy === 1)
-  const { signal } = new AbortController()
-  const listeners = (): number => getEventListeners(signal, 'abort').length
-  const waited = async (db: Db): Promise<number> => {
-    await db.selectFrom('canary').selectAll().execute()
-    return listeners()
-  }
-  const done = router.use(a.tenantId, waited, { signal })
-  await until(() => router.stats().waiters === 1)
-  t.equal(listeners(), 1)
-  ended.resolve()
-  await busy
-  t.equal(await done, 0)
-})
+const endsOfAWait: Record<string, { acquireTimeoutMs?: number; end?: (own: AbortController) => void }> = {
+  'that was served': {},
+  'that was too long': { acquireTimeoutMs: 100 },
+  'that another signal ended': { end: (own) => own.abort(left) },
+}
+
+for (const [how, { end, ...options }] of Object.entries(endsOfAWait)) {
+  world.test(`a wait ${how} leaves nothing behind on the signals that could have ended it`, async (t) => {
+    const router = world.router({ tenantMaxConnections: 1, ...options })
+    const ended = Promise.withResolvers<void>()
+    const busy = router.use(a.tenantId, (db) => db.transaction().execute(() => ended.promise))
+    await until(() => router.stats().clusters[0]?.busy === 1)
+    const [of, own] = [new AbortController(), new AbortController()]
+    const listeners = (): number => getEventListeners(of.signal, 'abort').length
+    const query = (db: Db) => db.selectFrom('canary').selectAll()
+    const waited = async (db: Db): Promise<[string, number]> => {
+      const result = await query(db)
+        .execute(end === undefined ? undefined : { signal: own.signal })
+        .then(
+          () => 'served',
+          (error: Error) => error.message,
+        )
+      return [result, listeners()]
+    }
+    const done = router.use(a.tenantId, waited, { signal: of.signal })
+    await until(() => router.stats().waiters === 1)
+    t.equal(listeners(), 1)
+    end?.(own)
+    if (options.acquireTimeoutMs === undefined && end === undefined) ended.resolve()
+    const [result, count] = await done
+    t.equal(count, 0, result)
+    ended.resolve()
+    await busy
+  })
+}

@@ -1,4 +1,5 @@
 import { ClusterBudget } from '../../src/connection-router/cluster-budget.ts'
+import type { KnownPlacement } from '../../src/connection-router/directory.ts'
 import { RouterCounters } from '../../src/connection-router/stats.ts'
 import {
   type ServerConnection,
@@ -108,10 +109,11 @@ export class Simulation {
   readonly #watched = new Set<Watched>()
   nowMs = 1_000_000
   readonly #pools = new Map<string, TenantPool<ModelConnection>>()
+  readonly #weights = new Map<string, number>()
   readonly #cluster: ClusterBudget<ModelConnection>
   #epoch = 0
 
-  constructor(budget: number, tenantMax: number) {
+  constructor(budget: number, tenantMax: number, random = Math.random) {
     this.budget = budget
     this.tenantMax = tenantMax
     const clock: Clock = { now: () => new Date(this.nowMs) }
@@ -123,7 +125,7 @@ export class Simulation {
       add: (watched: Watched) => this.#watched.add(watched),
     }
     this.#cluster = new ClusterBudget<ModelConnection>({
-      ...{ clusterId: 'main', budget, tenantMax: () => tenantMax, clock, watch },
+      ...{ clusterId: 'main', budget, tenantMax: () => tenantMax, clock, watch, random },
       counters: new RouterCounters(),
       connect: (pool, events) => {
         const connection = new ModelConnection(pool, events)
@@ -137,6 +139,12 @@ export class Simulation {
 
   get alive(): ModelConnection[] {
     return this.connections.filter(({ state }) => state !== 'ended')
+  }
+
+  /** Its plan gives the tenant this weight; 1 until then. A look-up that finds it where it was says so. */
+  weigh(tenantId: string, weight: number): void {
+    this.#weights.set(tenantId, weight)
+    this.#pools.get(tenantId)?.confirm(this.#lookUp(tenantId))
   }
 
   acquire(tenantId: string): void {
@@ -161,12 +169,8 @@ export class Simulation {
   plain(tenantId: string): void {
     const pool = this.#pools.get(tenantId) ?? this.#newPool(tenantId)
     const text = {
-      sql: pool.identity,
-      leavesState: false,
-      shareable: true,
-      repeatable: false,
-      cost: 0,
-      worthNaming: false,
+      ...{ sql: pool.identity, leavesState: false, shareable: true, repeatable: false },
+      ...{ cost: 0, worthNaming: false },
     }
     const statement = new Statement(text, [], undefined)
     this.running += 1
@@ -272,20 +276,19 @@ export class Simulation {
 
   #newPool(tenantId: string): TenantPool<ModelConnection> {
     this.#epoch += 1
-    const address = { host: '', port: 0, database: '', user: '', password: '', ssl: 'disable' } as const
-    const placement = {
-      tenantId,
-      status: 'active',
-      databaseId: '',
-      clusterId: 'main',
-      epoch: this.#epoch,
-    } as const
-    const pool = new TenantPool<ModelConnection>({
-      placement: { ...placement, credentialVersion: 1, address },
-      identity: `${tenantId}/${this.#epoch}`,
-      lookup: this.#epoch,
-    })
+    const pool = new TenantPool<ModelConnection>(this.#lookUp(tenantId))
     this.#pools.set(tenantId, pool)
     return pool
+  }
+
+  #lookUp(tenantId: string): KnownPlacement {
+    const address = { host: '', port: 0, database: '', user: '', password: '', ssl: 'disable' } as const
+    const where = { databaseId: '', clusterId: 'main', epoch: this.#epoch, credentialVersion: 1, address }
+    const weight = this.#weights.get(tenantId) ?? 1
+    return {
+      placement: { tenantId, status: 'active', ...where, weight },
+      identity: `${tenantId}/${this.#epoch}`,
+      lookup: this.#epoch,
+    }
   }
 }

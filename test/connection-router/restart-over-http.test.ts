@@ -1,8 +1,10 @@
 import t, { type Test } from 'tap'
-import { type Freehold, type Member, startFreehold } from '../helpers/freehold.ts'
+import { type Freehold, type Member, startNode } from '../helpers/freehold.ts'
+import { startRestartable } from '../helpers/restartable-postgres.ts'
 import { until } from './world.ts'
 
-const freehold = await startFreehold(t)
+const server = await startRestartable(t)
+const freehold = await startNode(t, server)
 const address = await freehold.app.listen({ host: '127.0.0.1', port: 0 })
 const tenants = [await freehold.newTenant(), await freehold.newTenant(), await freehold.newTenant()]
 
@@ -48,7 +50,7 @@ const startLoad = (clients: number): Load => {
       count(isWrite ? writes : reads, answer.status)
       if (answer.status === 201) load.acknowledged.set(name, tenant)
       if (answer.status === 503 && answer.headers.get('retry-after') === null) load.bare += 1
-      if (answer.status === 503) await new Promise((resolve) => setTimeout(resolve, 5))
+      if (!answer.ok) await new Promise((resolve) => setTimeout(resolve, 5))
     }
   }
   const running = Promise.all(Array.from({ length: clients }, (_, n) => client(n)))
@@ -82,6 +84,13 @@ const goesOn = async ({ reads, writes }: Load): Promise<void> => {
   await until(() => (reads.get(200) ?? 0) > read + 50 && (writes.get(201) ?? 0) > written + 50)
 }
 
+/** Refusals of any kind so far. */
+const refused = ({ reads, writes }: Load): number => (reads.get(503) ?? 0) + (writes.get(503) ?? 0)
+
+/** Answers of any kind so far. */
+const answered = ({ reads, writes }: Load): number =>
+  [...reads.values(), ...writes.values()].reduce((sum, n) => sum + n, 0)
+
 /** The server kills all sessions and recovers, as it does after any crash of one of them. */
 const crashServer = async ({ asSuperuser }: Freehold, tenant: Member): Promise<void> => {
   const [row] = await asSuperuser(
@@ -108,7 +117,31 @@ t.test(
     await load.stop()
     only(t, load.reads, 200, 503)
     only(t, load.writes, 201, 503)
-    t.ok((load.reads.get(503) ?? 0) + (load.writes.get(503) ?? 0) > 0, 'the crashes were noticed')
+    t.ok(refused(load) > 0, 'the crashes were noticed')
+    t.equal(load.bare, 0, 'every refusal says when to come back')
+    await nothingLostOrDoubled(t, load)
+  },
+)
+
+t.test(
+  'Postgres is stopped and started twice under load: 503 with Retry-After, nothing lost or doubled',
+  async (t) => {
+    const load = startLoad(12)
+    t.teardown(load.stop)
+    for (let i = 0; i < 2; i += 1) {
+      await goesOn(load)
+      await server.stop()
+      // The master is away too: soon nothing that the node remembers of sessions may be believed.
+      await until(() => !freehold.service.changes.isFresh())
+      const before = answered(load)
+      await until(() => answered(load) > before + 50)
+      await server.start()
+    }
+    await goesOn(load)
+    await load.stop()
+    only(t, load.reads, 200, 503)
+    only(t, load.writes, 201, 503)
+    t.ok(refused(load) > 0, 'the stops were noticed')
     t.equal(load.bare, 0, 'every refusal says when to come back')
     await nothingLostOrDoubled(t, load)
   },

@@ -3,6 +3,7 @@ import t from 'tap'
 import { RequestCounts } from '../../../src/access/request-counts.ts'
 import { tenantsOfOne } from '../../../src/control/limits.ts'
 import { createLogger } from '../../../src/kernel/log.ts'
+import { findPlacement } from '../../../src/master/placement.ts'
 import { type Freehold, type Member, startNode } from '../../helpers/freehold.ts'
 import { startTestPostgres } from '../../helpers/postgres.ts'
 import { until } from '../../helpers/until.ts'
@@ -192,6 +193,14 @@ t.test(
     t.equal(most, 2)
   },
 )
+
+t.test('where connections are short, a tenant counts as much as its plan says', async (t) => {
+  const { tenantId } = await door.newTenant()
+  const placement = () => findPlacement(here.service.master, here.service.box)(tenantId)
+  t.match(await placement(), { weight: 1 })
+  await givePlan(tenantId, await newPlan({}, { weight: 3 }))
+  t.match(await placement(), { weight: 3 })
+})
 
 t.test('a change of a tenant by the route of its account is one of its requests', async (t) => {
   const { tenantId, token } = await tenantOn({ requestsPerMinute: 1 })
