@@ -38,6 +38,18 @@ export const connectionBudget = (
   return { budget: Math.max(1, Math.min(largestBudget, free)), perNode: connectionsPerNode }
 }
 
+/**
+ * How many more connections the server would need for this budget, this one node and its operators; 0 when there are enough.
+ * What is missing is refused by the server, to whoever comes last.
+ */
+export const missingConnections = (
+  { budget, perNode }: ReturnType<typeof connectionBudget>,
+  { maxConnections, reservedConnections }: Pick<ServerProbe, 'maxConnections' | 'reservedConnections'>,
+): number => {
+  const wanted = budget - perNode + connectionsPerNode + operatorConnections
+  return Math.max(0, wanted - (maxConnections - reservedConnections))
+}
+
 export type NodeSharesOptions = {
   id: string
   config: Pick<Config, 'role'>

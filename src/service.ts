@@ -20,7 +20,7 @@ import type { Master } from './master/master.ts'
 import { forgetNodes, setConnectionBudget } from './master/nodes.ts'
 import { findPlacement } from './master/placement.ts'
 import { findTenantPlan } from './master/plans.ts'
-import { connectionBudget, createNodeShares } from './node-shares.ts'
+import { connectionBudget, createNodeShares, missingConnections } from './node-shares.ts'
 import { allKeys, type FindMasterKeys, openUpToDateMaster } from './open-master.ts'
 import { createTenantWakeUps, type TenantWakeUps } from './queue/tenant-wakeups.ts'
 import type { JobTypes } from './tenant/jobs/job-type.ts'
@@ -107,7 +107,15 @@ export const openService = async (
     })
     closers.push(() => manager.close())
     const cluster = await manager.prepareDefaultCluster(grounds.provisioner)
-    await setConnectionBudget(master.db, cluster.id, connectionBudget(config, server))
+    const budget = connectionBudget(config, server)
+    const missing = missingConnections(budget, server)
+    if (missing > 0) {
+      log.warn(
+        { ...budget, missing },
+        'the server allows too few connections: raise max_connections or lower CONNECTION_BUDGET',
+      )
+    }
+    await setConnectionBudget(master.db, cluster.id, budget)
     if (grounds.alone === true) await forgetNodes(master.db)
     const inMaster = masterLimits(master.db)
     const wanted = config.rateLimits ? config.redis : undefined

@@ -39,6 +39,8 @@ const given = (master: PostgresAddress, provisioner?: PostgresAddress): Record<s
   ...(provisioner === undefined ? {} : { PROVISIONER_DATABASE_URL: urlOf(provisioner) }),
 })
 
+const tooFew = 'the server allows too few connections'
+
 const worksEndToEnd = async (t: Test, env: Record<string, string>): Promise<void> => {
   const cwd = await newWorkingFolder(t)
   const freehold = startFreehold(t, undefined, { env, cwd })
@@ -49,9 +51,12 @@ const worksEndToEnd = async (t: Test, env: Record<string, string>): Promise<void
   await createTenantWithProject(await signUp(address, 'ann@example.com', 'long enough'), 'acme')
   t.same(await freehold.end('SIGTERM'), { code: 0, signal: null })
 
-  const next = startFreehold(t, undefined, { env, cwd })
+  t.notMatch(freehold.out(), tooFew)
+
+  const next = startFreehold(t, undefined, { env: { ...env, CONNECTION_BUDGET: '5000' }, cwd })
   const again = await next.ready
   t.equal(again.adminPassword, undefined)
+  t.match(next.out(), tooFew)
   const ann = await signIn(again.address, 'ann@example.com', 'long enough')
   t.same(await projectNames(ann, 'acme'), ['of acme'])
   t.same(await next.end('SIGINT'), { code: 0, signal: null })
