@@ -1,16 +1,12 @@
 /**
  * What does the first request of a tenant cost that nobody has used on this node, when the node itself is warm? Token,
  * session, membership, placement and connection are all new. One tenant after another, in turn with a bare connect and the
- * same query on tenants of its own, whose roles have the SCRAM iterations that Postgres gives by itself; a rest before each, so
- * that neither meets what the other left to be done. Then some that come when no other has come for longer than a socket is kept
+ * same query on tenants of its own; a rest before each, so that neither meets what the other left to be done. Then some that come when no other has come for longer than a socket is kept
  * ready, of which `--quick` has too few to say more than how they went. Fails when a median is more than 1.25 times the bare one's.
  * Usage: node bench/cold.ts [--quick] [--profile folder] [--write]
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import pg from 'pg'
-import { scramVerifier } from '../src/kernel/crypto.ts'
-import { clientOptions } from '../src/kernel/postgres-address.ts'
 import { bareConnect } from './lib/bare.ts'
 import { openLine } from './lib/cannon.ts'
 import { type Column, withServers } from './lib/cell.ts'
@@ -75,20 +71,6 @@ const measure = (world: World, port: number): Promise<Times> =>
     return times
   }, port)
 
-/** Gives every second tenant, to whom the bare connects go, the verifier that Postgres would have made by itself. */
-const makePlain = async ({ tenants, grounds }: World): Promise<void> => {
-  const client = new pg.Client(clientOptions(grounds.provisioner))
-  await client.connect()
-  try {
-    for (const [n, { address }] of tenants.entries()) {
-      if (n % 2 === 0) continue
-      await client.query(`alter role ${address.user} password '${scramVerifier(address.password)}'`)
-    }
-  } finally {
-    await client.end()
-  }
-}
-
 const inOrder = async <T>(
   work: (line: Awaited<ReturnType<typeof openLine>>) => Promise<T>,
   port: number,
@@ -109,7 +91,6 @@ const row = (name: string, times: readonly number[], base: number): string[] => 
 
 const world = await inTurn(() => openWorld({ tenants: total, maxConnections: total + 100 }))
 try {
-  await makePlain(world)
   const times = await inTurn(() =>
     withServers(world, column, ['freehold'], flags, async ([server]) => {
       if (server === undefined) throw new Error('the server is missing')

@@ -20,7 +20,7 @@ import type { ColdOrder, ColdResult, ColdTenant } from './cold-node.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { keep: { type: 'string' }, rounds: { type: 'string', default: '3' } },
+  options: { keep: { type: 'string' }, rounds: { type: 'string', default: '5' } },
 })
 const count = Number(positionals[0] ?? 2_000)
 const rounds = Number(values.rounds)
