@@ -1,4 +1,5 @@
 /** A node without HTTP, for cold-storm.ts: asks for tenants through its router, or connects to them bare. */
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { ConnectionRouter } from '../../src/connection-router/connection-router.ts'
@@ -103,6 +104,7 @@ process.once('message', async (order: ColdOrder) => {
             ),
           )
     process.send?.(result)
+    await once(process, 'message')
     await opened?.router.close()
     await opened?.shares.close()
     process.disconnect()

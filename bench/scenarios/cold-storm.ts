@@ -49,6 +49,8 @@ const inProcesses = async (orders: readonly ColdOrder[]): Promise<{ go(): Promis
       const answers = children.map((child) => once(child, 'message'))
       for (const child of children) child.send('go')
       const results = (await Promise.all(answers)).map(([result]) => result as ColdResult)
+      // A node that is alone may have more: none leaves before all have done their part.
+      for (const child of children) child.send('leave')
       await Promise.all(ends)
       return results
     },
