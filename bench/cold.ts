@@ -1,8 +1,9 @@
 /**
  * What does the first request of a tenant cost that nobody has used on this node, when the node itself is warm? Token,
  * session, membership, placement and connection are all new. One tenant after another, in turn with a bare connect and the
- * same query on tenants of its own; a rest before each, so that neither meets what the other left to be done. Then some that come when no other has come for longer than a socket is kept
- * ready, of which `--quick` has too few to say more than how they went. Fails when a median is more than 1.25 times the bare one's.
+ * same query on tenants of its own; a rest before each, so that neither meets what the other left to be done. Then some that
+ * come when no other has come for longer than a socket is kept ready, of which `--quick` has too few to say more than how they
+ * went. Fails when a median is more than 1.25 times the bare one's.
  * Usage: node bench/cold.ts [--quick] [--profile folder] [--write]
  */
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -47,7 +47,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     this.#permits = new Permits(options.budget)
     this.#random = options.random ?? Math.random
     this.#idle = new IdlePools<C>(options.budget, this.#random)
-    const isStorm = (): boolean => this.#queue.size > this.#permits.total
+    const isStorm = (): boolean => this.#queue.tenantCount > this.#permits.total
     const { mayOpen } = options
     this.#gate = new ConnectGate({ now: this.#now, isStorm, mayOpen, random: this.#random })
     this.#demand = new Demand(this.#queue, this.#permits, options.tenantMax)

@@ -8,13 +8,13 @@ import { clusterIsAway, unavailable, wasStaleSocket } from './connect-errors.ts'
  * that is closing, with which a tenant could be served: 8 at once cost a seventh more connects when tenants outnumber connections.
  */
 export const maxConnecting = 4
-/** When more wait than can have a connection, each loses it soon in any case, and what counts is how many are opened. */
+/** When more tenants wait than can have a connection, each loses it soon in any case, and what counts is how many are opened. */
 export const maxConnectingInStorm = 8
 
 /** One connect under way; it ends once, with the error if it failed. */
 export type Attempt = { end(error?: unknown): void }
 
-/** `now` in milliseconds; `random` from 0 to 1; `isStorm` says whether more wait than can have a connection. */
+/** `now` in milliseconds; `random` from 0 to 1; `isStorm` says whether more tenants wait than can have a connection. */
 export type GateOptions = Readonly<{
   now: () => number
   isStorm: () => boolean

@@ -19,6 +19,11 @@ export class FairQueue<T> {
     return this.#size
   }
 
+  /** How many tenants wait. */
+  get tenantCount(): number {
+    return this.#lines.size
+  }
+
   /** Tenants with waiting work, the next one first. Tenants moved while iterating are met again at the end. */
   tenants(): IterableIterator<string> {
     return this.#lines.keys()
