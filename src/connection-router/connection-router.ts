@@ -8,8 +8,9 @@ import { type Lease, LeaseHold, type LeaseOptions, type LeaseOwner, leaseOf } fr
 import { LeaseBook } from './lease-book.ts'
 import { ReadySockets } from './ready-sockets.ts'
 import { type ConnectionRouterOptions, routerDefaults } from './router-options.ts'
+import { sessionQuestion } from './session-question.ts'
 import { StatementTexts } from './statement-texts.ts'
-import { RouterCounters, type RouterStats, waitBoundsMs } from './stats.ts'
+import { RouterCounters, type RouterStats, routerStats } from './stats.ts'
 import type { TenantConnection } from './tenant-connection.ts'
 import type { TenantDb } from './tenant-db.ts'
 import type { TenantPool } from './tenant-pool.ts'
@@ -170,16 +171,8 @@ export class ConnectionRouter<Schema> {
   }
 
   stats(): RouterStats {
-    const { waits, waitedMs, ...counters } = this.#counters
     const clusters = [...this.#clusters.values()].map((cluster) => cluster.stats())
-    return {
-      pools: this.#pools.size,
-      leases: this.#leases.size,
-      waiters: clusters.reduce((sum, cluster) => sum + cluster.waiters, 0),
-      clusters,
-      ...counters,
-      waits: { boundsMs: waitBoundsMs, counts: [...waits], sumMs: waitedMs },
-    }
+    return routerStats(this.#counters, clusters, { pools: this.#pools.size, leases: this.#leases.size })
   }
 
   /**
@@ -277,13 +270,14 @@ export class ConnectionRouter<Schema> {
     const known = this.#clusters.get(clusterId)
     if (known !== undefined) return known
     const { budget, mayOpen, tenantMaxConnections, nodes, clock } = this.#options
-    const cluster = new ClusterBudget<TenantConnection>({
+    const around = { watch: this.#watch, counters: this.#counters, sockets: this.#sockets }
+    const cluster: ClusterBudget<TenantConnection> = new ClusterBudget<TenantConnection>({
       ...{ clusterId, mayOpen, clock },
       tenantMax: (byPlan) => Math.max(1, Math.floor(Math.min(tenantMaxConnections, byPlan) / nodes())),
       budget: typeof budget === 'number' ? budget : budget(clusterId),
       counters: this.#counters,
       watch: this.#watch,
-      connect: connector(this.#options, this.#watch, this.#counters, this.#sockets),
+      connect: connector(this.#options, { ...around, question: (pool) => sessionQuestion(cluster, pool) }),
       onEmpty: (pool) => this.#forget(pool),
     })
     this.#clusters.set(clusterId, cluster)

@@ -1,6 +1,7 @@
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { type CancelKey, requestCancel, serverAnswers } from './doorbell.ts'
 import type { RouterCounters } from './stats.ts'
+import type { WaitsForClient } from './surroundings.ts'
 import { flush } from './wire/messages.ts'
 import type { Pipeline } from './wire/pipeline.ts'
 import { ticksIn } from './wire/watch.ts'
@@ -13,6 +14,11 @@ const cancelAgainTicks = ticksIn(25)
 /** Silence with a statement in flight before we ask whether the server is still there, and how long it may think. */
 const silenceTicks = ticksIn(1_200)
 const probeMs = 1_200
+/**
+ * Where the server is there, it is asked what the session does: three times at most, as the first other connection may be lost
+ * too. Two answers that it waits for us count, as its answer may just be on the way. At most 1.8 s in all.
+ */
+const [questions, questionMs, betweenQuestionsMs] = [3, 400, 300]
 /** The server itself ends statements at their timeout. Who is still silent so long after that is gone. */
 const graceMs = 2_000
 
@@ -22,6 +28,7 @@ export type Overseen = Readonly<{
   statementTimeoutMs: number
   pipeline: Pipeline
   counters: RouterCounters
+  waitsForClient: WaitsForClient
   /** Known after the login. */
   cancelKey(): CancelKey | undefined
   /** No new statements from now on, and closed when those in flight are done. */
@@ -39,6 +46,7 @@ export class Overseer {
   #cancelledAt = 0
   /** The tick of the last probe. */
   #probedAt = 0
+  #probing = false
 
   constructor(connection: Overseen) {
     this.#connection = connection
@@ -52,7 +60,7 @@ export class Overseer {
     if (head?.owner?.aborted === true && tick - head.headSince >= cancelAfterTicks) this.#cancelAlone()
     // A unix socket ends with its server.
     const silent = tick - Math.max(heardAt, this.#probedAt)
-    if (silent >= silenceTicks && !address.host.startsWith('/')) this.#probe(tick)
+    if (silent >= silenceTicks && !this.#probing && !address.host.startsWith('/')) this.#probe(tick)
     if (tick - heardAt >= ticksIn(statementTimeoutMs + graceMs)) {
       die(new Error('the server is silent past the statement timeout'))
     }
@@ -88,16 +96,41 @@ export class Overseer {
 
   /**
    * A server that was restarted answers our bytes with a reset; one that can't be reached does not answer a new
-   * connection either. A server that is there and silent is just busy with a long statement.
+   * connection either. A server that is there and silent is busy with a long statement, unless the session waits for us: then
+   * what one of us said was lost on the way, and so is the connection.
    */
   #probe(tick: number): void {
     const { pipeline, address, counters, write, die } = this.#connection
     this.#probedAt = tick
+    this.#probing = true
     write(flush)
-    serverAnswers(address, probeMs).catch((error: unknown) => {
-      if (pipeline.heardAt > tick || pipeline.inFlight === 0) return
-      counters.halfOpen += 1
-      die(error)
-    })
+    const silent = (): boolean => pipeline.heardAt <= tick && pipeline.inFlight > 0
+    const ask = async (): Promise<void> => {
+      await serverAnswers(address, probeMs)
+      if (await this.#isLost(silent)) throw new Error('the connection was lost on the way to the server')
+    }
+    ask()
+      .catch((error: unknown) => {
+        if (!silent()) return
+        counters.halfOpen += 1
+        die(error)
+      })
+      .finally(() => {
+        this.#probing = false
+      })
+  }
+
+  async #isLost(silent: () => boolean): Promise<boolean> {
+    const { cancelKey, waitsForClient } = this.#connection
+    const key = cancelKey()
+    let waits = 0
+    for (let i = 0; key !== undefined && silent() && i < questions; i += 1) {
+      if (i > 0) await new Promise((resolve) => setTimeout(resolve, betweenQuestionsMs))
+      const answer = await waitsForClient(key.processId, questionMs)
+      if (answer === false) return false
+      if (answer === true) waits += 1
+      if (waits === 2) return true
+    }
+    return false
   }
 }

@@ -82,3 +82,16 @@ export type RouterStats = Readonly<{
   /** `counts[i]` waits took at most `boundsMs[i]` and more than the bound before; the last count is above all bounds. */
   waits: Readonly<{ boundsMs: readonly number[]; counts: readonly number[]; sumMs: number }>
 }>
+
+/** All numbers of a router, of this moment. */
+export const routerStats = (
+  { waits, waitedMs, ...counters }: RouterCounters,
+  clusters: readonly ClusterStats[],
+  own: Readonly<{ pools: number; leases: number }>,
+): RouterStats => ({
+  ...own,
+  waiters: clusters.reduce((sum, cluster) => sum + cluster.waiters, 0),
+  clusters,
+  ...counters,
+  waits: { boundsMs: waitBoundsMs, counts: [...waits], sumMs: waitedMs },
+})

@@ -6,25 +6,12 @@ import type { CancelKey } from './doorbell.ts'
 import { IdentityQuestion } from './identity-question.ts'
 import { Overseer } from './overseer.ts'
 import { learnCost } from './statement-texts.ts'
-import type { RouterCounters } from './stats.ts'
-import { type ClientSettings, newTenantClient, type TenantClient } from './tenant-client.ts'
+import type { ConnectionEvents, ConnectionSettings, Surroundings } from './surroundings.ts'
+import { newTenantClient, type TenantClient } from './tenant-client.ts'
 import { Pipeline } from './wire/pipeline.ts'
 import type { Statement } from './wire/statement.ts'
 import { isStale, mayHaveBegun, mayRunAgain, wasNoTry } from './wire/verdicts.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
-
-export type ConnectionSettings = ClientSettings & Readonly<{ connectTimeoutMs: number }>
-
-/** What a connection tells its owner. `ended` comes exactly once, when the socket is closed, connected or not. */
-export type ConnectionEvents = {
-  /** It died while nobody used it, or with statements under way. `ended` follows. */
-  broken(): void
-  ended(): void
-  /** A statement was answered, or could not be sent: there is room for another one. */
-  settled(): void
-  /** It reached another database or role than its address names. */
-  mismatch(reached: { database: string; role: string }): void
-}
 
 /** How long a polite goodbye may take before the socket is cut. */
 const goodbyeMs = 3_000
@@ -64,7 +51,7 @@ export class TenantConnection implements Watched {
     address: PostgresAddress,
     settings: ConnectionSettings,
     events: ConnectionEvents,
-    around: { tenantId: string; watch: Ticks; counters: RouterCounters },
+    around: Surroundings,
   ) {
     this.#address = address
     this.#connectTimeoutMs = settings.connectTimeoutMs
@@ -84,6 +71,7 @@ export class TenantConnection implements Watched {
       statementTimeoutMs: settings.statementTimeoutMs,
       pipeline: this.#pipeline,
       counters: around.counters,
+      waitsForClient: around.waitsForClient,
       cancelKey: () => this.#cancelKey,
       spoil: () => this.spoil(),
       write: (bytes) => connection.stream.write(bytes),

@@ -3,23 +3,25 @@ import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import { codeOf, startWorld, until } from './world.ts'
 
-const world = await startWorld(t, 1)
-const a = world.tenant(0)
+const world = await startWorld(t, 2)
+const [a, b] = [world.tenant(0), world.tenant(1)]
 
-/** A network between the router and the server, which can swallow everything without a word. */
+/** A network between the router and the server, which can swallow everything without a word, or what is on today's wires. */
 const network = async (t: Test) => {
   const { host, port } = a.address
   const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port }
   const wires = new Set<Socket>()
+  const lost = new Set<Socket>()
   let dark = false
   const server = createServer({ allowHalfOpen: true }, (inbound) => {
     const outbound = createConnection({ ...target, allowHalfOpen: true })
     wires.add(inbound).add(outbound)
-    inbound.on('data', (bytes) => dark || outbound.write(bytes))
-    outbound.on('data', (bytes) => dark || inbound.write(bytes))
+    const gone = (): boolean => dark || lost.has(inbound)
+    inbound.on('data', (bytes) => gone() || outbound.write(bytes))
+    outbound.on('data', (bytes) => gone() || inbound.write(bytes))
     // The server's side finds out by itself, some day.
-    inbound.on('end', () => (dark ? outbound.destroy() : outbound.end()))
-    outbound.on('end', () => dark || inbound.end())
+    inbound.on('end', () => (gone() ? outbound.destroy() : outbound.end()))
+    outbound.on('end', () => gone() || inbound.end())
     inbound.on('close', () => outbound.destroy())
     outbound.on('error', () => {})
     inbound.on('error', () => {})
@@ -35,8 +37,9 @@ const network = async (t: Test) => {
     swallow: () => {
       dark = true
     },
-    mend: () => {
-      dark = false
+    /** As a firewall does that forgets connections it has not seen for long. */
+    forget: () => {
+      for (const wire of wires) lost.add(wire)
     },
   }
 }
@@ -61,19 +64,71 @@ world.test('a server that is there and busy is left alone', async (t) => {
   await network(t)
   await router.use(a.tenantId, (db) => sql`select pg_sleep(4)`.execute(db))
   t.equal(router.stats().halfOpen, 0)
-  t.equal(router.stats().opens, 1)
+  t.equal(router.stats().opens, 2, 'another one asks what the first does, for as long as it takes')
 })
 
-world.test('one lost connection of a server that is there ends after the statement timeout', async (t) => {
-  const router = world.router({ statementTimeoutMs: 300 })
-  const { swallow, mend } = await network(t)
+world.test('nobody loses a connection so that it can be asked', async (t) => {
+  const router = world.router({ budget: 4 })
+  await network(t)
+  const transaction = () =>
+    router.use(b.tenantId, (db) => db.transaction().execute((trx) => sql`select pg_sleep(0.1)`.execute(trx)))
+  await Promise.all([transaction(), transaction(), transaction()])
+  await router.use(a.tenantId, (db) => sql`select pg_sleep(2)`.execute(db))
+  t.match(router.stats(), { opens: 4, steals: 0, yields: 0 })
+})
+
+/** Far beyond what a test may take: only what finds out by itself ends in time. */
+const patient = { statementTimeoutMs: 600_000, acquireTimeoutMs: 600_000 }
+
+world.test('a connection that was lost on the way to a server that is there is found out', async (t) => {
+  const router = world.router(patient)
+  const { forget } = await network(t)
   await router.use(a.tenantId, (db) => db.selectFrom('canary').selectAll().execute())
-  swallow()
-  const lost = codeOf(router.use(a.tenantId, (db) => sql`update canary set word = word`.execute(db)))
-  await until(() => router.stats().clusters[0]?.inFlight === 1)
-  await new Promise(setImmediate)
-  mend()
-  t.equal(await lost, 'database_unavailable')
+  forget()
+  const write = router.use(a.tenantId, (db) => sql`update canary set word = word`.execute(db))
+  t.equal(await codeOf(write), 'database_unavailable')
+  t.equal(router.stats().halfOpen, 1)
+  t.equal(await router.use(a.tenantId, (db) => sql`select 1`.execute(db).then(({ rows }) => rows.length)), 1)
+  await router.close()
+  await sessionsEnd()
+})
+
+world.test('so are all connections of a tenant, in a transaction too', async (t) => {
+  const router = world.router(patient)
+  const { forget } = await network(t)
+  const begun = Promise.withResolvers<void>()
+  const forgotten = Promise.withResolvers<void>()
+  const transaction = router.use(a.tenantId, (db) =>
+    db.transaction().execute(async (trx) => {
+      await sql`update canary set word = 'lost'`.execute(trx)
+      begun.resolve()
+      await forgotten.promise
+      await sql`select 1`.execute(trx)
+    }),
+  )
+  await begun.promise
+  await router.use(a.tenantId, (db) => sql`select 1`.execute(db))
+  t.equal(router.stats().clusters[0]?.permitsUsed, 2)
+  forget()
+  forgotten.resolve()
+  const read = router.use(a.tenantId, (db) => sql`select 1`.execute(db))
+  t.strictSame(await Promise.all([codeOf(transaction), codeOf(read)]), [
+    'database_unavailable',
+    'database_unavailable',
+  ])
+  t.equal(router.stats().halfOpen, 2)
+  await router.close()
+  await sessionsEnd()
+})
+
+world.test('with no connection to ask on, it ends after the statement timeout', async (t) => {
+  const router = world.router({ statementTimeoutMs: 300, budget: 1 })
+  const { forget } = await network(t)
+  await router.use(a.tenantId, (db) => db.selectFrom('canary').selectAll().execute())
+  forget()
+  const write = router.use(a.tenantId, (db) => sql`update canary set word = word`.execute(db))
+  t.equal(await codeOf(write), 'database_unavailable')
+  t.equal(router.stats().halfOpen, 0)
   await router.close()
   await sessionsEnd()
 })

@@ -25,7 +25,12 @@ const newSlot = (): Slot<TenantConnection> => {
     address,
     { statementTimeoutMs: 1_000, connectTimeoutMs: 1_000 },
     events,
-    { tenantId: 'a', watch: new Watch(), counters: new RouterCounters() },
+    {
+      tenantId: 'a',
+      watch: new Watch(),
+      counters: new RouterCounters(),
+      waitsForClient: async () => undefined,
+    },
   )
   return { pool, permit, connection, state: 'busy', shared: false, turnSince: 0, idleSince: 0 }
 }

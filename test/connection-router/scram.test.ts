@@ -168,7 +168,12 @@ for (const [name, proof] of [
       address,
       { statementTimeoutMs: 1_000, connectTimeoutMs: 10_000 },
       events,
-      { tenantId: 'a', watch: new Watch(), counters: new RouterCounters() },
+      {
+        tenantId: 'a',
+        watch: new Watch(),
+        counters: new RouterCounters(),
+        waitsForClient: async () => undefined,
+      },
     )
     await t.rejects(connection.open(), { code: 'database_unavailable' })
     t.notOk(connection.reusable)

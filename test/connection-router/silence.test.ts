@@ -31,7 +31,11 @@ const openDoor = async (t: Test): Promise<{ door: Server; port: number }> => {
 }
 
 /** A connection with a statement in flight whose server says nothing from now on, and who looks after it. */
-const silentConnection = (port: number, { host = '127.0.0.1', statementTimeoutMs = 60_000 } = {}) => {
+const silentConnection = (
+  port: number,
+  { host = '127.0.0.1', statementTimeoutMs = 60_000, says = [] as (boolean | undefined)[] } = {},
+) => {
+  const questions: [processId: number, timeoutMs: number][] = []
   const watch = { now: 0, add: () => {} }
   const wire = new pg.Connection({ stream: () => new PassThrough() })
   const pipeline = new Pipeline(wire, watch, { answered: () => {}, error: () => {}, confused: () => {} })
@@ -42,7 +46,11 @@ const silentConnection = (port: number, { host = '127.0.0.1', statementTimeoutMs
   const overseer = new Overseer({
     ...{ pipeline, counters, statementTimeoutMs },
     address: { host, port, database: '', user: '', password: '', ssl: 'disable' },
-    cancelKey: () => undefined,
+    cancelKey: () => ({ processId: 4711, secret: 1 }),
+    waitsForClient: async (...question) => {
+      questions.push(question)
+      return says.shift()
+    },
     spoil: () => {},
     write: (bytes) => sent.push(bytes),
     die: (cause) => {
@@ -51,7 +59,7 @@ const silentConnection = (port: number, { host = '127.0.0.1', statementTimeoutMs
     },
   })
   return {
-    ...{ counters, sent, died: died.promise },
+    ...{ counters, sent, questions, died: died.promise },
     /** What it died of, so far. */
     get end(): unknown {
       return end
@@ -106,10 +114,10 @@ t.test('where nobody listens any more, it is given up at once', async (t) => {
   t.equal(connection.counters.halfOpen, 1)
 })
 
-t.test('who answers the knock is left alone, and asked again after as long a silence', async (t) => {
+t.test('a session that works is left alone, and asked about again after as long a silence', async (t) => {
   const { door, port } = await openDoor(t)
   const pass = handTimers(t)
-  const connection = silentConnection(port)
+  const connection = silentConnection(port, { says: [false, false] })
   for (const times of [1, 2]) {
     const knock = once(door, 'connection')
     connection.pass(silenceMs)
@@ -121,6 +129,68 @@ t.test('who answers the knock is left alone, and asked again after as long a sil
     await closed
     await pass(thinkingMs)
   }
+  t.equal(connection.end, undefined)
+  t.equal(connection.counters.halfOpen, 0)
+})
+
+/** Lets the door be answered once, and what follows from that happen. */
+const answerKnock = async (knock: Promise<unknown[]>): Promise<void> => {
+  const [socket] = (await knock) as [Socket]
+  await once(socket, 'data')
+  socket.end('N')
+  await once(socket, 'close')
+  for (let i = 0; i < 5; i += 1) await new Promise(setImmediate)
+}
+
+/** A silent connection whose server answers the knock; asked about the session, it says these one after the other. */
+const answeredAtTheDoor = async (t: Test, says: (boolean | undefined)[]) => {
+  const { door, port } = await openDoor(t)
+  const pass = handTimers(t)
+  const connection = silentConnection(port, { says })
+  const knock = once(door, 'connection')
+  connection.pass(silenceMs)
+  await answerKnock(knock)
+  return { connection, pass }
+}
+
+t.test('who answers the knock, and says twice that the session waits for us, has lost it', async (t) => {
+  const { connection, pass } = await answeredAtTheDoor(t, [true, true])
+  t.strictSame(connection.questions, [[4711, 400]])
+  t.equal(connection.end, undefined, 'its answer may be on the way')
+  await pass(299)
+  t.equal(connection.questions.length, 1)
+  await pass(1)
+  t.match(connection.end, { message: /lost on the way/ })
+  t.equal(connection.counters.halfOpen, 1)
+})
+
+t.test('one that could not say is asked again, three times in all', async (t) => {
+  const { connection, pass } = await answeredAtTheDoor(t, [undefined, true, true])
+  await pass(300)
+  t.equal(connection.end, undefined)
+  await pass(300)
+  t.match(connection.end, { message: /lost on the way/ })
+})
+
+t.test('when nobody could say after that, it is left alone', async (t) => {
+  const { connection, pass } = await answeredAtTheDoor(t, [true, undefined, undefined, true])
+  for (let i = 0; i < 3; i += 1) await pass(300)
+  t.equal(connection.questions.length, 3)
+  t.equal(connection.end, undefined)
+})
+
+t.test('a session that waited for us and works now is left alone', async (t) => {
+  const { connection, pass } = await answeredAtTheDoor(t, [true, false])
+  for (let i = 0; i < 3; i += 1) await pass(300)
+  t.equal(connection.questions.length, 2)
+  t.equal(connection.end, undefined)
+})
+
+t.test('so is one that answers while we ask', async (t) => {
+  const { connection, pass } = await answeredAtTheDoor(t, [true, true])
+  connection.pass(5)
+  connection.hear()
+  await pass(300)
   t.equal(connection.end, undefined)
   t.equal(connection.counters.halfOpen, 0)
 })

@@ -1,0 +1,30 @@
+import type { RouterCounters } from './stats.ts'
+import type { ClientSettings } from './tenant-client.ts'
+import type { Ticks } from './wire/watch.ts'
+
+export type ConnectionSettings = ClientSettings & Readonly<{ connectTimeoutMs: number }>
+
+/** What a connection tells its owner. `ended` comes exactly once, when the socket is closed, connected or not. */
+export type ConnectionEvents = {
+  /** It died while nobody used it, or with statements under way. `ended` follows. */
+  broken(): void
+  ended(): void
+  /** A statement was answered, or could not be sent: there is room for another one. */
+  settled(): void
+  /** It reached another database or role than its address names. */
+  mismatch(reached: { database: string; role: string }): void
+}
+
+/**
+ * Asks the server, over another connection of the same role, whether the session of this process waits for its client or is
+ * gone. Undefined when nobody could say within `timeoutMs` (milliseconds). Never throws.
+ */
+export type WaitsForClient = (processId: number, timeoutMs: number) => Promise<boolean | undefined>
+
+/** What a connection has around it. */
+export type Surroundings = Readonly<{
+  tenantId: string
+  watch: Ticks
+  counters: RouterCounters
+  waitsForClient: WaitsForClient
+}>
