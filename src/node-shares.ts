@@ -59,7 +59,7 @@ export type NodeSharesOptions = {
   /** How long the lease lasts without a renewal; 6 s. The same on every node. */
   leaseMs?: number
   log: Logger
-  router: () => Pick<ConnectionRouter<unknown>, 'permitsUsed' | 'setShare' | 'cut'>
+  router: () => Pick<ConnectionRouter<unknown>, 'permitsUsed' | 'setShare' | 'cut' | 'stats'>
 }
 
 /** This node's lease on its shares of every cluster's budget. It begins with `open`. */
@@ -79,7 +79,13 @@ export const createNodeShares = ({
       ? []
       : [...keys.keyIds.map((keyId) => nodeSays.opens(id, keyId)), nodeSays.seals(id, keys.keyId)]
   const facts = { id, role: config.role, version, host: hostname(), routes }
-  const link = openNodeLink(master, facts, leaseMs, says)
+  const numbers = () =>
+    router()
+      .stats()
+      .clusters.map(({ clusterId, pools, leases, waiters, opening, idle, busy, closing }) => {
+        return { clusterId, pools, leases, waiters, opening, idle, busy, closing }
+      })
+  const link = openNodeLink(master, facts, leaseMs, { says, numbers })
   return new ShareLease({
     renew: link.renew,
     leave: link.leave,

@@ -6,7 +6,7 @@ import { Demand } from './demand.ts'
 import { IdlePools } from './idle-pools.ts'
 import { Permits } from './permits.ts'
 import { Sharing } from './sharing.ts'
-import type { ClusterStats, RouterCounters } from './stats.ts'
+import type { BudgetStats, RouterCounters } from './stats.ts'
 import { countSlots, newSlot, type ServerConnection, type Slot, type TenantPool } from './tenant-pool.ts'
 import {
   joinQueue,
@@ -137,7 +137,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     await this.#closed.promise
   }
 
-  stats(): ClusterStats {
+  stats(): BudgetStats {
     return {
       clusterId: this.#options.clusterId,
       permitsTotal: this.#permits.total,

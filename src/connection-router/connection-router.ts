@@ -10,7 +10,7 @@ import { ReadySockets } from './ready-sockets.ts'
 import { type ConnectionRouterOptions, routerDefaults } from './router-options.ts'
 import { sessionQuestion } from './session-question.ts'
 import { StatementTexts } from './statement-texts.ts'
-import { RouterCounters, type RouterStats, routerStats } from './stats.ts'
+import { countByCluster, RouterCounters, type RouterStats, routerStats } from './stats.ts'
 import type { TenantConnection } from './tenant-connection.ts'
 import type { TenantDb } from './tenant-db.ts'
 import type { TenantPool } from './tenant-pool.ts'
@@ -171,8 +171,12 @@ export class ConnectionRouter<Schema> {
   }
 
   stats(): RouterStats {
-    const clusters = [...this.#clusters.values()].map((cluster) => cluster.stats())
-    return routerStats(this.#counters, clusters, { pools: this.#pools.size, leases: this.#leases.size })
+    const [pools, leases] = [countByCluster(this.#pools.all()), countByCluster(this.#leases.pools())]
+    for (const clusterId of [...pools.keys(), ...leases.keys()]) this.#cluster(clusterId)
+    const clusters = [...this.#clusters].map(([id, cluster]) => {
+      return { ...cluster.stats(), pools: pools.get(id) ?? 0, leases: leases.get(id) ?? 0 }
+    })
+    return routerStats(this.#counters, clusters)
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { Logger } from '../kernel/log.ts'
 import type { LeaseHold } from './lease.ts'
 import type { RouterCounters } from './stats.ts'
+import type { TenantPool } from './tenant-pool.ts'
 
 export type LeaseBookOptions = Readonly<{
   /** How long a lease may be out before it is logged and counted as overdue. Milliseconds. */
@@ -19,8 +20,9 @@ export class LeaseBook {
     this.#options = options
   }
 
-  get size(): number {
-    return this.#leases.size
+  /** The pool of each. */
+  pools(): TenantPool[] {
+    return [...this.#leases].map(({ pool }) => pool)
   }
 
   add(lease: LeaseHold): void {

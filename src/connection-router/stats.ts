@@ -41,7 +41,8 @@ export class RouterCounters {
   }
 }
 
-export type ClusterStats = Readonly<{
+/** What a cluster's budget knows of itself. */
+export type BudgetStats = Readonly<{
   clusterId: string
   /** Open: the cluster can't be reached, and nothing is tried for a moment. */
   breaker: BreakerState
@@ -59,6 +60,14 @@ export type ClusterStats = Readonly<{
   /** Statements that servers keep prepared for open connections. */
   named: number
 }>
+
+export type ClusterStats = BudgetStats &
+  Readonly<{
+    /** Tenants with a pool. */
+    pools: number
+    /** Handlers that hold a tenant. */
+    leases: number
+  }>
 
 export type RouterStats = Readonly<{
   pools: number
@@ -83,15 +92,23 @@ export type RouterStats = Readonly<{
   waits: Readonly<{ boundsMs: readonly number[]; counts: readonly number[]; sumMs: number }>
 }>
 
+/** How many of these are on each cluster. */
+export const countByCluster = (things: Iterable<{ readonly clusterId: string }>): Map<string, number> => {
+  const counts = new Map<string, number>()
+  for (const { clusterId } of things) counts.set(clusterId, (counts.get(clusterId) ?? 0) + 1)
+  return counts
+}
+
 /** All numbers of a router, of this moment. */
 export const routerStats = (
   { waits, waitedMs, ...counters }: RouterCounters,
   clusters: readonly ClusterStats[],
-  own: Readonly<{ pools: number; leases: number }>,
-): RouterStats => ({
-  ...own,
-  waiters: clusters.reduce((sum, cluster) => sum + cluster.waiters, 0),
-  clusters,
-  ...counters,
-  waits: { boundsMs: waitBoundsMs, counts: [...waits], sumMs: waitedMs },
-})
+): RouterStats => {
+  const sum = (of: 'pools' | 'leases' | 'waiters'): number => clusters.reduce((all, one) => all + one[of], 0)
+  return {
+    ...{ pools: sum('pools'), leases: sum('leases'), waiters: sum('waiters') },
+    clusters,
+    ...counters,
+    waits: { boundsMs: waitBoundsMs, counts: [...waits], sumMs: waitedMs },
+  }
+}

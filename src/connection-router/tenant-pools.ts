@@ -30,8 +30,8 @@ export class TenantPools<C extends ServerConnection> {
     this.#options = options
   }
 
-  get size(): number {
-    return this.#pools.size
+  all(): Iterable<TenantPool<C>> {
+    return this.#pools.values()
   }
 
   has(tenantId: string): boolean {

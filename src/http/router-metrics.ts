@@ -46,6 +46,8 @@ const totals = {
 } as const satisfies Partial<Record<keyof RouterStats, readonly [string, string]>>
 
 const perCluster = {
+  pools: ['freehold_router_pools', 'Tenants with a pool on this node'],
+  leases: ['freehold_router_leases', 'Handlers that hold a tenant right now'],
   permitsTotal: ['freehold_router_permits', "This node's share: server connections that it may have"],
   permitsUsed: ['freehold_router_permits_used', 'Server connections that this node has open or is opening'],
   waiters: ['freehold_router_waiters', 'Requests waiting for a connection'],
@@ -136,19 +138,6 @@ export const collectRouterMetrics = (
       collect() {
         this.reset()
         for (const cluster of stats().clusters) this.set({ cluster: cluster.clusterId }, cluster[key])
-      },
-    })
-  }
-  for (const [key, name, help] of [
-    ['pools', 'freehold_router_pools', 'Tenants with a pool on this node'],
-    ['leases', 'freehold_router_leases', 'Handlers that hold a tenant right now'],
-  ] as const) {
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(stats()[key])
       },
     })
   }

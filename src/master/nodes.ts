@@ -16,6 +16,12 @@ export type NodeFacts = Readonly<{
 /** What a node limits itself to on a cluster now, and how many connections it has there. */
 export type ShareClaim = Readonly<{ claim: number; inUse: number }>
 
+/** What else a node says of a cluster, for who looks at all nodes. */
+export type ShareNumbers = Readonly<
+  Record<'pools' | 'leases' | 'waiters' | 'opening' | 'idle' | 'busy' | 'closing', number>
+> &
+  Readonly<{ clusterId: string }>
+
 /** What a node may have on a cluster: `target` is its fair part of the whole, `granted` what it can have already. */
 export type ShareGrant = Readonly<{
   clusterId: string
@@ -42,13 +48,16 @@ const renewal = `select cluster_id as "clusterId", nodes, whole, target, granted
 /**
  * Opens the line: a connection of its own, so that a node busy with sign-ins does not lose its lease for want of one.
  * It connects when it is needed, and again after any failure. What the node `says` of itself (see live-names.ts) stands
- * for as long as the connection, and is brought up to date with each renewal.
+ * for as long as the connection, and is brought up to date with each renewal, as its `numbers` are.
  */
 export const openNodeLink = (
   address: PostgresAddress,
   node: NodeFacts,
   leaseMs: number,
-  says: () => readonly string[] = () => [],
+  {
+    says = () => [],
+    numbers = () => [],
+  }: { says?: () => readonly string[]; numbers?: () => readonly ShareNumbers[] } = {},
 ): NodeLink => {
   let client: pg.Client | undefined
   let sent = 0
@@ -94,7 +103,9 @@ export const openNodeLink = (
       await say()
       sent += 1
       const { id, role, version, host, routes } = node
-      const claimed = JSON.stringify(Object.fromEntries(claims))
+      const said = new Map(numbers().map(({ clusterId, ...rest }) => [clusterId, rest]))
+      const whole = [...claims].map(([clusterId, claim]) => [clusterId, { ...said.get(clusterId), ...claim }])
+      const claimed = JSON.stringify(Object.fromEntries(whole))
       return ask<ShareGrant>(renewal, [id, role, version, host, routes, sent, leaseMs, claimed])
     },
     leave: async () => {
@@ -142,6 +153,13 @@ export const listNodeShares = (db: MasterDb) =>
       'clusters.name as cluster',
       'node_shares.granted',
       'node_shares.in_use',
+      'node_shares.pools',
+      'node_shares.leases',
+      'node_shares.waiters',
+      'node_shares.opening',
+      'node_shares.idle',
+      'node_shares.busy',
+      'node_shares.closing',
     ])
     .orderBy('nodes.started_at')
     .orderBy('nodes.id')

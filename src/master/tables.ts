@@ -178,6 +178,13 @@ export type NodeSharesTable = {
   cluster_id: string
   granted: number
   in_use: number
+  pools: Generated<number>
+  leases: Generated<number>
+  waiters: Generated<number>
+  opening: Generated<number>
+  idle: Generated<number>
+  busy: Generated<number>
+  closing: Generated<number>
 }
 
 export type NodesTable = {

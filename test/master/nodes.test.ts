@@ -101,6 +101,30 @@ test(
   },
 )
 
+test(
+  'what a node does with its connections is kept beside them, and nothing from one that does not say',
+  20,
+  async (t) => {
+    const numbers = { pools: 3, leases: 2, waiters: 1, opening: 4, idle: 5, busy: 6, closing: 7 }
+    const facts = { id: newId(), role: 'api', version: '1', host: 'here', routes: true } as const
+    const link = openNodeLink(postgres.master, facts, 60_000, { numbers: () => [{ clusterId, ...numbers }] })
+    t.teardown(() => link.leave())
+    const shares = async () => (await listNodeShares(db)).filter((row) => row.cluster_id === clusterId)
+    await link.renew(new Map([[clusterId, { claim: 0, inUse: 22 }]]))
+    t.match(await shares(), [{ id: facts.id, in_use: 22, ...numbers }])
+    numbers.waiters = 9
+    await link.renew(new Map([[clusterId, { claim: 0, inUse: 22 }]]))
+    t.match(await shares(), [{ id: facts.id, in_use: 22, ...numbers }])
+    // A node of an older version says no more than this.
+    const older = openNodeLink(postgres.master, facts, 60_000)
+    t.teardown(() => older.leave())
+    const nothing = Object.fromEntries(Object.keys(numbers).map((key) => [key, 0]))
+    await sql`update nodes set renewal = 0`.execute(db)
+    await older.renew(new Map([[clusterId, { claim: 0, inUse: 1 }]]))
+    t.match(await shares(), [{ id: facts.id, in_use: 1, ...nothing }])
+  },
+)
+
 test('a node that leaves gives its share at once, a dead one when its lease has ended', 9, async (t) => {
   const [a, b, c] = [newNode(), newNode(), newNode()]
   for (let i = 0; i < 3; i++) for (const node of [a, b, c]) await node.renew()

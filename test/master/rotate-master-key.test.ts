@@ -197,11 +197,13 @@ t.test('beside nodes that run', async (t) => {
 t.test('nothing is sealed again before every node seals under the new key', async (t) => {
   let seals = 9
   const facts = { id: newId(), role: 'api', version: '0', host: 'slow', routes: false } as const
-  const link = openNodeLink(postgres.master, facts, 60_000, () => [
-    nodeSays.opens(facts.id, id(9)),
-    nodeSays.opens(facts.id, id(10)),
-    nodeSays.seals(facts.id, id(seals)),
-  ])
+  const link = openNodeLink(postgres.master, facts, 60_000, {
+    says: () => [
+      nodeSays.opens(facts.id, id(9)),
+      nodeSays.opens(facts.id, id(10)),
+      nodeSays.seals(facts.id, id(seals)),
+    ],
+  })
   await link.renew(new Map())
   const box = createSecretBox(key(9), key(10))
   const before = await sealedUnder(id(9))

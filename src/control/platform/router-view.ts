@@ -9,6 +9,8 @@ const Here = Type.Object(
   {
     share: Count('Connections that this node may have'),
     used: Count('Connections that it has: open, opening and closing'),
+    pools: Count('Tenants with a pool'),
+    leases: Count('Handlers that hold a tenant'),
     waiters: Count('Statements that wait for a connection'),
     opening: Type.Integer(),
     idle: Type.Integer(),
@@ -25,7 +27,14 @@ const Share = Type.Object(
   {
     node: Id(),
     granted: Count('The most connections the node can have before its next heartbeat'),
-    inUse: Count('Connections it had at its last heartbeat'),
+    inUse: Count('Connections it had at its last heartbeat, as all that follows'),
+    pools: Count('Tenants with a pool'),
+    leases: Count('Handlers that held a tenant'),
+    waiters: Count('Statements that waited for a connection'),
+    opening: Type.Integer(),
+    idle: Type.Integer(),
+    busy: Type.Integer(),
+    closing: Type.Integer(),
   },
   { title: 'RouterShare' },
 )
@@ -37,7 +46,10 @@ const Cluster = Type.Object(
     status: Type.String(),
     whole: Count('Connections that all nodes together may have for tenants'),
     granted: Type.Integer(),
-    inUse: Type.Integer(),
+    inUse: Count('Connections of all nodes at their last heartbeats, as the three that follow'),
+    pools: Type.Integer(),
+    leases: Type.Integer(),
+    waiters: Type.Integer(),
     here: Nullable(Here),
     shares: Type.Array(Share),
   },
@@ -54,6 +66,9 @@ const Node = Type.Object(
     startedAt: Time(),
     heartbeatAt: Time(),
     expiresAt: Time(),
+    pools: Count('Tenants with a pool there at its last heartbeat, on all clusters; so the two that follow'),
+    leases: Type.Integer(),
+    waiters: Type.Integer(),
   },
   { title: 'RouterNode' },
 )
@@ -61,7 +76,7 @@ const Node = Type.Object(
 export const RouterView = Type.Object(
   {
     node: Type.String({ format: 'uuid', description: 'The node that answers' }),
-    pools: Count('Tenants with a pool on this node'),
+    pools: Count('Tenants with a pool on the node that answers; what it says of itself is of this moment'),
     leases: Count('Handlers that hold a tenant right now'),
     waiters: Type.Integer(),
     opens: Count('Connections begun since the start, as all that follow'),
@@ -78,7 +93,30 @@ export const RouterView = Type.Object(
 type ShareRow = Awaited<ReturnType<typeof listNodeShares>>[number]
 type ClusterRow = Awaited<ReturnType<typeof listClusterBudgets>>[number]
 
-const toNode = (row: ShareRow): Static<typeof Node> => ({
+const sumOf = <K extends string>(
+  things: readonly Readonly<Partial<Record<K, number | null>>>[],
+  key: K,
+): number => things.reduce((sum, thing) => sum + (thing[key] ?? 0), 0)
+
+/** What is told of pools, leases and waiters, on several clusters or nodes together. */
+const told = (shares: readonly Pick<ShareRow, 'pools' | 'leases' | 'waiters'>[]) => ({
+  pools: sumOf(shares, 'pools'),
+  leases: sumOf(shares, 'leases'),
+  waiters: sumOf(shares, 'waiters'),
+})
+
+const toShare = (row: ShareRow): Static<typeof Share> => ({
+  node: row.id,
+  granted: row.granted ?? 0,
+  inUse: row.in_use ?? 0,
+  ...told([row]),
+  opening: row.opening ?? 0,
+  idle: row.idle ?? 0,
+  busy: row.busy ?? 0,
+  closing: row.closing ?? 0,
+})
+
+const toNode = (row: ShareRow, rows: readonly ShareRow[]): Static<typeof Node> => ({
   id: row.id,
   role: row.role,
   version: row.version,
@@ -87,6 +125,7 @@ const toNode = (row: ShareRow): Static<typeof Node> => ({
   startedAt: row.started_at.toISOString(),
   heartbeatAt: row.heartbeat_at.toISOString(),
   expiresAt: row.expires_at.toISOString(),
+  ...told(rows.filter(({ id }) => id === row.id)),
 })
 
 const toCluster = (
@@ -95,9 +134,7 @@ const toCluster = (
   nodes: number,
   stats: RouterStats,
 ): Static<typeof Cluster> => {
-  const shares = rows
-    .filter(({ cluster_id }) => cluster_id === row.id)
-    .map(({ id, granted, in_use }) => ({ node: id, granted: granted ?? 0, inUse: in_use ?? 0 }))
+  const own = rows.filter(({ cluster_id }) => cluster_id === row.id)
   const here = stats.clusters.find(({ clusterId }) => clusterId === row.id)
   return {
     id: row.id,
@@ -105,10 +142,11 @@ const toCluster = (
     status: row.status,
     // As renew_node counts it.
     whole: Math.max(1, row.connection_budget - nodes * row.connections_per_node),
-    granted: shares.reduce((sum, { granted }) => sum + granted, 0),
-    inUse: shares.reduce((sum, { inUse }) => sum + inUse, 0),
+    granted: sumOf(own, 'granted'),
+    inUse: sumOf(own, 'in_use'),
+    ...told(own),
     here: here === undefined ? null : { share: here.permitsTotal, used: here.permitsUsed, ...here },
-    shares,
+    shares: own.map(toShare),
   }
 }
 
@@ -119,7 +157,7 @@ export const toRouterView = (
   clusters: readonly ClusterRow[],
   rows: readonly ShareRow[],
 ): Static<typeof RouterView> => {
-  const nodes = [...new Map(rows.map((row) => [row.id, toNode(row)])).values()]
+  const nodes = [...new Map(rows.map((row) => [row.id, toNode(row, rows)])).values()]
   return {
     ...stats,
     node: nodeId,

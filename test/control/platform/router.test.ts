@@ -1,8 +1,12 @@
 import t from 'tap'
 import type { ClusterStats, RouterStats } from '../../../src/connection-router/stats.ts'
-import { makePlatformAdmin, startFreehold } from '../../helpers/freehold.ts'
+import { makePlatformAdmin, startNode } from '../../helpers/freehold.ts'
+import { startTestPostgres } from '../../helpers/postgres.ts'
+import { until } from '../../helpers/until.ts'
 
-const { call, service, signUp, newTenant } = await startFreehold(t, { CONNECTION_BUDGET: '30' })
+const postgres = await startTestPostgres(t, 'furnished')
+const env = { CONNECTION_BUDGET: '30' }
+const { call, service, signUp, newTenant } = await startNode(t, postgres, env)
 
 const platformAdmin = async (): Promise<string> => {
   const { token, personId } = await signUp()
@@ -29,13 +33,38 @@ t.test('platform admins see budgets, shares and what this node does with its own
         status: 'open',
         whole: 30,
         granted: 30,
-        here: { share: 30, used: 1, idle: 1, busy: 0, waiters: 0, breaker: 'closed' },
+        here: { share: 30, used: 1, pools: 1, leases: 1, idle: 1, busy: 0, waiters: 0, breaker: 'closed' },
         shares: [{ node: service.nodeId, granted: 30 }],
       },
     ],
     nodes: [{ id: service.nodeId, role: 'all', routes: true, version: String, host: String }],
   })
   t.notMatch(answer.text, /password|t_[a-z2-7]{26}/)
+})
+
+t.test('of every other node they see what it said at its last heartbeat', async (t) => {
+  const there = await startNode(t, postgres, env)
+  const [{ token, tenantId }, admin] = [await newTenant(), await platformAdmin()]
+  await call('GET', '/api/projects', { token })
+  await there.call('GET', '/api/projects', { token })
+  const lease = await there.service.router.lease(tenantId)
+  t.teardown(() => lease.release())
+  const [nodeId, one] = [there.service.nodeId, { pools: 1, leases: 1, waiters: 0 }]
+  type Seen = { node: string; id: string; pools: number; leases: number }
+  const seen = async () => {
+    const { body } = await call('GET', '/platform/router', { token: admin })
+    const { clusters, nodes } = body as unknown as { clusters: (Seen & { shares: Seen[] })[]; nodes: Seen[] }
+    const [cluster] = clusters
+    const share = cluster?.shares.find(({ node }) => node === nodeId)
+    return { cluster, share, node: nodes.find(({ id }) => id === nodeId) }
+  }
+  await until(async () => (await seen()).share?.leases === 1)
+  const { cluster, share, node } = await seen()
+  t.match(share, { ...one, granted: 15, inUse: 1, opening: 0, idle: 1, busy: 0, closing: 0 })
+  t.match(node, one)
+  const own = cluster?.shares.find((other) => other.node === service.nodeId)
+  t.equal(cluster?.pools, 1 + (own?.pools ?? Number.NaN), 'all nodes together')
+  t.equal(cluster?.leases, 1)
 })
 
 t.test('a tenant Admin is not allowed, nobody is not signed in', async (t) => {
@@ -45,8 +74,6 @@ t.test('a tenant Admin is not allowed, nobody is not signed in', async (t) => {
 })
 
 const numbers = {
-  pools: 'freehold_router_pools',
-  leases: 'freehold_router_leases',
   opens: 'freehold_router_connections_opened_total',
   openFailures: 'freehold_router_connection_failures_total',
   evictions: 'freehold_router_pool_evictions_total',
@@ -61,9 +88,11 @@ const numbers = {
   retries: 'freehold_router_read_retries_total',
   cancels: 'freehold_router_cancels_total',
   halfOpen: 'freehold_router_half_open_total',
-} satisfies Record<Exclude<keyof RouterStats, 'clusters' | 'waiters' | 'waits'>, string>
+} satisfies Record<Exclude<keyof RouterStats, 'clusters' | 'pools' | 'leases' | 'waiters' | 'waits'>, string>
 
 const numbersOfClusters = {
+  pools: 'freehold_router_pools',
+  leases: 'freehold_router_leases',
   permitsTotal: 'freehold_router_permits',
   permitsUsed: 'freehold_router_permits_used',
   waiters: 'freehold_router_waiters',
