@@ -1,13 +1,12 @@
 /**
  * How fast is the whole path against the plainest way to do the same? Every server below, in every column, each run right
  * after a run of the ceiling; fails when Freehold is below what it promises, or when any answer was not as expected.
- * Usage: node bench/throughput.ts [--quick] [--rows a,b] [--columns a,b] [--unpinned] [--profile folder] [--write]
+ * Usage: node bench/throughput.ts [--quick] [--rows a,b] [--columns a,b] [--profile folder] [--write]
  */
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Column, connections, measureCell, quickPace, usualPace } from './lib/cell.ts'
-import { reserveCore } from './lib/own-core.ts'
 import { median, type Paired } from './lib/pair.ts'
 import { profileSummary } from './lib/profile.ts'
 import { machineLine, type Promised, report, table } from './lib/report.ts'
@@ -105,7 +104,6 @@ const { values: flags } = parseArgs({
     write: { type: 'boolean', default: false },
     rows: { type: 'string' },
     columns: { type: 'string' },
-    unpinned: { type: 'boolean', default: false },
     profile: { type: 'string' },
   },
 })
@@ -141,7 +139,7 @@ const measure = async (world: World, rows: readonly RowName[], columns: readonly
     if (row !== 'freehold' || paired === undefined || least === undefined) return []
     return [{ what: `${column.name} tenants, all fitting, to the ceiling`, seen: paired.ratio, least }]
   })
-  const how = `${machineLine(world.postgres.version)}; ${connections} requests at a time, medians of ${pace.rounds} pairs of ${pace.seconds} s${placed}`
+  const how = `${machineLine(world.postgres.version)}; ${connections} requests at a time, medians of ${pace.rounds} pairs of ${pace.seconds} s`
   const text = [how, ratioTable(cells, rows, columns), detailTable(cells)].join('\n\n')
   await report({ name: 'throughput', text, promises, failures, write: flags.write })
 }
@@ -152,8 +150,6 @@ const known = (Object.keys(rowNames) as RowName[]).filter(
 if (!known.includes('pgbouncer')) console.log('pgbouncer is not on the PATH: its row is left out')
 const rows = chosen(known, flags.rows, (row) => row)
 const columns = chosen(allColumns, flags.columns, ({ name }) => name)
-// Before PostgreSQL starts, as what is started stays where it was begun.
-const placed = !flags.unpinned && reserveCore() ? ', the server on a core of its own' : ''
 const most = Math.max(...columns.map(({ tenants }) => tenants))
 const world = await inTurn(() => openWorld({ tenants: most, maxConnections: most + 200 }))
 try {

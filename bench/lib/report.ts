@@ -1,10 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises'
-import { cpus, loadavg } from 'node:os'
+import { availableParallelism, cpus, loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 /** One line that says on what a table was measured. */
 export const machineLine = (postgres: string): string =>
-  `${cpus().length} cores (${cpus()[0]?.model ?? 'unknown'}), load ${loadavg()[0]?.toFixed(1)} at the end; ` +
+  `${availableParallelism()} cores (${cpus()[0]?.model ?? 'unknown'}), load ${loadavg()[0]?.toFixed(1)} at the end; ` +
   `Node ${process.versions.node}, PostgreSQL ${postgres} without fsync`
 
 /** A table in Markdown: the first column to the left, the others to the right. */

@@ -1,7 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { giveCore } from './own-core.ts'
 import type { Question, Reply, Setup, Usage } from './serve.ts'
 
 /** What can be measured; each is a file in `servers/`. */
@@ -41,7 +40,7 @@ const askUsage = async (child: ChildProcess, question: Question): Promise<Usage>
   return reply.usage
 }
 
-/** Runs a file that calls `serve` and waits until it listens, on the reserved core if there is one. `profile` is a folder for its processor profile. */
+/** Runs a file that calls `serve` and waits until it listens. `profile` is a folder for its processor profile. */
 export const startProcess = async (
   file: string,
   setup: Setup,
@@ -54,7 +53,6 @@ export const startProcess = async (
     throw error
   })
   if (!('port' in reply)) throw new Error('a server process did not open')
-  giveCore(child.pid)
   return {
     port: reply.port,
     usage: () => askUsage(child, { ask: 'usage' }),
