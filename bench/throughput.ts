@@ -1,7 +1,7 @@
 /**
  * How fast is the whole path against the plainest way to do the same? Every server below, in every column, each run right
  * after a run of the ceiling; fails when Freehold is below what it promises, or when any answer was not as expected.
- * Usage: node bench/throughput.ts [--quick] [--rows a,b] [--columns a,b] [--profile folder] [--write]
+ * Usage: node bench/throughput.ts [--quick] [--rows a,b] [--columns a,b] [--rounds 5] [--profile folder] [--write]
  */
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -104,6 +104,7 @@ const { values: flags } = parseArgs({
     write: { type: 'boolean', default: false },
     rows: { type: 'string' },
     columns: { type: 'string' },
+    rounds: { type: 'string' },
     profile: { type: 'string' },
   },
 })
@@ -117,7 +118,8 @@ const chosen = <T>(all: readonly T[], names: string | undefined, nameOf: (one: T
 }
 
 const measure = async (world: World, rows: readonly RowName[], columns: readonly Column[]): Promise<void> => {
-  const pace = flags.quick ? quickPace : usualPace
+  const usual = flags.quick ? quickPace : usualPace
+  const pace = { ...usual, rounds: Number(flags.rounds ?? usual.rounds) }
   const cells: Cell[] = []
   const failures: string[] = []
   for (const column of columns) {

@@ -16,9 +16,9 @@ const silenceTicks = ticksIn(1_200)
 const probeMs = 1_200
 /**
  * Where the server is there, it is asked what the session does: three times at most, as the first other connection may be lost
- * too. Two answers that it waits for us count, as its answer may just be on the way. At most 1.8 s in all.
+ * too. Two answers that it waits for us count, as its answer may just be on the way. At most 2.2 s in all.
  */
-const [questions, questionMs, betweenQuestionsMs] = [3, 400, 300]
+const [questions, questionMs, betweenQuestionsMs] = [3, 400, 500]
 /** The server itself ends statements at their timeout. Who is still silent so long after that is gone. */
 const graceMs = 2_000
 
@@ -34,6 +34,8 @@ export type Overseen = Readonly<{
   /** No new statements from now on, and closed when those in flight are done. */
   spoil(): void
   write(bytes: Buffer): void
+  /** Bytes that have come so far, also those of a message that is not here as a whole. */
+  bytesRead(): number
   die(cause: unknown): void
 }>
 
@@ -100,11 +102,12 @@ export class Overseer {
    * what one of us said was lost on the way, and so is the connection.
    */
   #probe(tick: number): void {
-    const { pipeline, address, counters, write, die } = this.#connection
+    const { pipeline, address, counters, write, bytesRead, die } = this.#connection
+    const heard = bytesRead()
     this.#probedAt = tick
     this.#probing = true
     write(flush)
-    const silent = (): boolean => pipeline.heardAt <= tick && pipeline.inFlight > 0
+    const silent = (): boolean => bytesRead() === heard && pipeline.heardAt <= tick && pipeline.inFlight > 0
     const ask = async (): Promise<void> => {
       await serverAnswers(address, probeMs)
       if (await this.#isLost(silent)) throw new Error('the connection was lost on the way to the server')

@@ -4,8 +4,8 @@ import type { WaitsForClient } from './surroundings.ts'
 import type { ServerConnection, TenantPool } from './tenant-pool.ts'
 import { Statement } from './wire/statement.ts'
 
-/** PostgreSQL manual, "Wait Events of Type Client": it reads from its client, or writes to it. A role sees that of its own. */
-const question = 'select wait_event_type from pg_stat_activity where pid = $1'
+/** PostgreSQL manual, "Wait Events of Type Client". A role sees that of its own sessions. */
+const question = 'select wait_event from pg_stat_activity where pid = $1'
 
 /**
  * Asks about a session of this pool over another connection of it: one that has room, or a new one, if that takes nothing
@@ -24,8 +24,8 @@ export const sessionQuestion =
         if (permitsUsed >= permitsTotal || waiters > 0) return undefined
         await sharing.run(pool, statement, { timeoutMs })
       }
-      const [session] = (await statement.promise).rows as { wait_event_type: string | null }[]
-      return session === undefined || session.wait_event_type === 'Client'
+      const [session] = (await statement.promise).rows as { wait_event: string | null }[]
+      return session === undefined || session.wait_event === 'ClientRead'
     }
     try {
       return await Promise.race([ask().catch(() => undefined), tooLate])

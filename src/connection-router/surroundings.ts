@@ -16,8 +16,8 @@ export type ConnectionEvents = {
 }
 
 /**
- * Asks the server, over another connection of the same role, whether the session of this process waits for its client or is
- * gone. Undefined when nobody could say within `timeoutMs` (milliseconds). Never throws.
+ * Asks the server, over another connection of the same role, whether the session of this process waits for its client's next word or
+ * is gone. Undefined when nobody could say within `timeoutMs` (milliseconds). Never throws.
  */
 export type WaitsForClient = (processId: number, timeoutMs: number) => Promise<boolean | undefined>
 

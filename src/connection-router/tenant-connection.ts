@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import pg from 'pg'
 import type { AppError } from '../kernel/errors.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
@@ -75,6 +76,7 @@ export class TenantConnection implements Watched {
       cancelKey: () => this.#cancelKey,
       spoil: () => this.spoil(),
       write: (bytes) => connection.stream.write(bytes),
+      bytesRead: () => (connection.stream as Socket).bytesRead,
       die: (cause) => this.#die(cause),
     })
     this.#client.once('connect', () => this.#pipeline.attach())

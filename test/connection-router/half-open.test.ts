@@ -12,13 +12,21 @@ const network = async (t: Test) => {
   const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port }
   const wires = new Set<Socket>()
   const lost = new Set<Socket>()
-  let dark = false
+  let [dark, trickling] = [false, false]
+  const trickled = new WeakMap<Socket, Promise<void>>()
+  const trickle = (inbound: Socket, bytes: Buffer): void => {
+    const send = async (): Promise<void> => {
+      await new Promise((resolve) => setTimeout(resolve, (50 * bytes.length) / 65_536))
+      inbound.write(bytes)
+    }
+    trickled.set(inbound, (trickled.get(inbound) ?? Promise.resolve()).then(send))
+  }
   const server = createServer({ allowHalfOpen: true }, (inbound) => {
     const outbound = createConnection({ ...target, allowHalfOpen: true })
     wires.add(inbound).add(outbound)
     const gone = (): boolean => dark || lost.has(inbound)
     inbound.on('data', (bytes) => gone() || outbound.write(bytes))
-    outbound.on('data', (bytes) => gone() || inbound.write(bytes))
+    outbound.on('data', (bytes) => gone() || (trickling ? trickle(inbound, bytes) : inbound.write(bytes)))
     // The server's side finds out by itself, some day.
     inbound.on('end', () => (gone() ? outbound.destroy() : outbound.end()))
     outbound.on('end', () => gone() || inbound.end())
@@ -36,6 +44,10 @@ const network = async (t: Test) => {
   return {
     swallow: () => {
       dark = true
+    },
+    /** From now on it takes 50 ms for each 64 kB, on each wire. */
+    slow: () => {
+      trickling = true
     },
     /** As a firewall does that forgets connections it has not seen for long. */
     forget: () => {
@@ -75,6 +87,17 @@ world.test('nobody loses a connection so that it can be asked', async (t) => {
   await Promise.all([transaction(), transaction(), transaction()])
   await router.use(a.tenantId, (db) => sql`select pg_sleep(2)`.execute(db))
   t.match(router.stats(), { opens: 4, steals: 0, yields: 0 })
+})
+
+world.test('a long answer over a slow network is waited for', async (t) => {
+  const router = world.router()
+  const { slow } = await network(t)
+  await router.use(a.tenantId, (db) => sql`select 1`.execute(db))
+  slow()
+  const long = sql<{ word: string }>`select repeat('x', 4000000) as word`
+  const { rows } = await router.use(a.tenantId, (db) => long.execute(db))
+  t.equal(rows[0]?.word.length, 4_000_000)
+  t.equal(router.stats().halfOpen, 0)
 })
 
 /** Far beyond what a test may take: only what finds out by itself ends in time. */

@@ -42,7 +42,7 @@ const silentConnection = (
   pipeline.attach()
   pipeline.send(new Statement(new StatementTexts().of('select 1'), [], undefined), false)
   const [sent, counters, died] = [[] as Buffer[], new RouterCounters(), Promise.withResolvers<unknown>()]
-  let end: unknown
+  let [end, bytesRead]: [unknown, number] = [undefined, 0]
   const overseer = new Overseer({
     ...{ pipeline, counters, statementTimeoutMs },
     address: { host, port, database: '', user: '', password: '', ssl: 'disable' },
@@ -53,6 +53,7 @@ const silentConnection = (
     },
     spoil: () => {},
     write: (bytes) => sent.push(bytes),
+    bytesRead: () => bytesRead,
     die: (cause) => {
       end = cause
       died.resolve(cause)
@@ -66,6 +67,10 @@ const silentConnection = (
     },
     /** The server says something that does not end the statement. */
     hear: () => wire.emit('noData'),
+    /** A part of a message comes. */
+    hearPart: () => {
+      bytesRead += 1
+    },
     /** So much time passes for it, tick by tick. */
     pass: (ms: number): void => {
       for (let ticks = ticksIn(ms); ticks > 0; ticks -= 1) {
@@ -157,7 +162,7 @@ t.test('who answers the knock, and says twice that the session waits for us, has
   const { connection, pass } = await answeredAtTheDoor(t, [true, true])
   t.strictSame(connection.questions, [[4711, 400]])
   t.equal(connection.end, undefined, 'its answer may be on the way')
-  await pass(299)
+  await pass(499)
   t.equal(connection.questions.length, 1)
   await pass(1)
   t.match(connection.end, { message: /lost on the way/ })
@@ -166,34 +171,39 @@ t.test('who answers the knock, and says twice that the session waits for us, has
 
 t.test('one that could not say is asked again, three times in all', async (t) => {
   const { connection, pass } = await answeredAtTheDoor(t, [undefined, true, true])
-  await pass(300)
+  await pass(500)
   t.equal(connection.end, undefined)
-  await pass(300)
+  await pass(500)
   t.match(connection.end, { message: /lost on the way/ })
 })
 
 t.test('when nobody could say after that, it is left alone', async (t) => {
   const { connection, pass } = await answeredAtTheDoor(t, [true, undefined, undefined, true])
-  for (let i = 0; i < 3; i += 1) await pass(300)
+  for (let i = 0; i < 3; i += 1) await pass(500)
   t.equal(connection.questions.length, 3)
   t.equal(connection.end, undefined)
 })
 
 t.test('a session that waited for us and works now is left alone', async (t) => {
   const { connection, pass } = await answeredAtTheDoor(t, [true, false])
-  for (let i = 0; i < 3; i += 1) await pass(300)
+  for (let i = 0; i < 3; i += 1) await pass(500)
   t.equal(connection.questions.length, 2)
   t.equal(connection.end, undefined)
 })
 
-t.test('so is one that answers while we ask', async (t) => {
-  const { connection, pass } = await answeredAtTheDoor(t, [true, true])
-  connection.pass(5)
-  connection.hear()
-  await pass(300)
-  t.equal(connection.end, undefined)
-  t.equal(connection.counters.halfOpen, 0)
-})
+for (const [what, hear] of [
+  ['answers', 'hear'],
+  ['sends a part of its answer', 'hearPart'],
+] as const) {
+  t.test(`so is one that ${what} while we ask`, async (t) => {
+    const { connection, pass } = await answeredAtTheDoor(t, [true, true])
+    connection.pass(5)
+    connection[hear]()
+    await pass(500)
+    t.equal(connection.end, undefined)
+    t.equal(connection.counters.halfOpen, 0)
+  })
+}
 
 t.test('who says anything while we knock in vain is not given up', async (t) => {
   const { door, port } = await openDoor(t)
