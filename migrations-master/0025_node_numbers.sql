@@ -24,7 +24,6 @@ declare
   routing integer;
   others integer;
   claim integer;
-  said node_shares;
 begin
   perform pg_advisory_xact_lock(hashtextextended('freehold nodes', 0));
   moment := clock_timestamp();
@@ -47,17 +46,20 @@ begin
     whole := greatest(1, found_cluster.connection_budget - members * found_cluster.connections_per_node);
     target := case when node_routes then greatest(1, whole / routing) else 0 end;
     granted := greatest(claim, least(target, whole - others));
-    select renew_node.node_id, found_cluster.id, renew_node.granted, coalesce("inUse", 0), coalesce(pools, 0),
-        coalesce(leases, 0), coalesce(waiters, 0), coalesce(opening, 0), coalesce(idle, 0), coalesce(busy, 0), coalesce(closing, 0)
-      into said
-      from jsonb_to_record(coalesce(claims -> found_cluster.id::text, '{}')) as one ("inUse" integer, pools integer,
-        leases integer, waiters integer, opening integer, idle integer, busy integer, closing integer);
-    insert into node_shares as s select said.*
+    insert into node_shares as s
+        (node_id, cluster_id, granted, in_use, pools, leases, waiters, opening, idle, busy, closing)
+      select renew_node.node_id, found_cluster.id, renew_node.granted, coalesce(said."inUse", 0), coalesce(said.pools, 0),
+        coalesce(said.leases, 0), coalesce(said.waiters, 0), coalesce(said.opening, 0), coalesce(said.idle, 0),
+        coalesce(said.busy, 0), coalesce(said.closing, 0)
+      from jsonb_to_record(coalesce(claims -> found_cluster.id::text, '{}')) as said ("inUse" integer, pools integer,
+        leases integer, waiters integer, opening integer, idle integer, busy integer, closing integer)
       on conflict on constraint node_shares_pkey do update
       set granted = excluded.granted, in_use = excluded.in_use, pools = excluded.pools, leases = excluded.leases,
         waiters = excluded.waiters, opening = excluded.opening, idle = excluded.idle, busy = excluded.busy,
         closing = excluded.closing
-      where s <> excluded;
+      where (s.granted, s.in_use, s.pools, s.leases, s.waiters, s.opening, s.idle, s.busy, s.closing)
+        is distinct from (excluded.granted, excluded.in_use, excluded.pools, excluded.leases, excluded.waiters,
+          excluded.opening, excluded.idle, excluded.busy, excluded.closing);
     return next;
   end loop;
 end

@@ -1,5 +1,5 @@
 import { millisecondsOf } from '../kernel/clock.ts'
-import type { ClusterBudgetOptions } from './cluster-options.ts'
+import { type ClusterBudgetOptions, retryMs } from './cluster-options.ts'
 import { overloaded, wasStaleSocket } from './connect-errors.ts'
 import { ConnectGate } from './connect-gate.ts'
 import { Demand } from './demand.ts'
@@ -16,9 +16,6 @@ import {
   type WaitLimits,
   type WaitQueue,
 } from './waiter.ts'
-
-/** A pool whose connect failed, but which has working connections, does not try again for this long, give or take half. */
-const retryMs = 250
 
 /**
  * All server connections of this node to one cluster. None is opened without a permit; a permit comes back when its
@@ -80,6 +77,11 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     const slot = joinQueue(this.#queue, pool, limits, this.#counters, this.#options.clock)
     this.#serve()
     return slot
+  }
+
+  /** Opens one more connection of this pool, idle when it is there, if that takes nothing from anybody. */
+  openSpare(pool: TenantPool<C>): void {
+    if (this.#closed === undefined && this.#demand.maySpare(pool)) this.#open(pool)
   }
 
   /** Gives a connection back. Harmless when it has ended meanwhile. */

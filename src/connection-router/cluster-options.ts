@@ -22,3 +22,6 @@ export type ClusterBudgetOptions<C extends ServerConnection> = Readonly<{
   /** A pool has nothing open any more. */
   onEmpty: (pool: TenantPool<C>) => void
 }>
+
+/** A pool whose connect failed, but which has working connections, does not try again for this long, give or take half. */
+export const retryMs = 250

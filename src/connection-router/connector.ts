@@ -1,12 +1,12 @@
 import type { ReadySockets } from './ready-sockets.ts'
 import type { ConnectionRouterOptions, routerDefaults } from './router-options.ts'
-import type { Surroundings, WaitsForClient } from './surroundings.ts'
+import type { AskAboutSession, Surroundings } from './surroundings.ts'
 import { TenantConnection } from './tenant-connection.ts'
 import type { SlotEvents, TenantPool } from './tenant-pool.ts'
 
 /** What the connections of a cluster have in common; `question` makes what asks about sessions of a pool. */
 type ConnectorParts = Pick<Surroundings, 'watch' | 'counters'> &
-  Readonly<{ sockets: ReadySockets; question: (pool: TenantPool<TenantConnection>) => WaitsForClient }>
+  Readonly<{ sockets: ReadySockets; question: (pool: TenantPool<TenantConnection>) => AskAboutSession }>
 
 /** Makes a pool's connections, which are not open yet; one that reaches another database is logged and counted. */
 export const connector =
@@ -23,6 +23,6 @@ export const connector =
     }
     // Shorter than the wait, so that those who wait for a silent server hear that it is unavailable, not overloaded.
     const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs * 0.8, sockets }
-    const surroundings = { ...around, tenantId, waitsForClient: question(pool) }
+    const surroundings = { ...around, tenantId, askAboutSession: question(pool) }
     return new TenantConnection(address, settings, { ...events, mismatch }, surroundings)
   }

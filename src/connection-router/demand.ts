@@ -34,6 +34,13 @@ export class Demand<C extends ServerConnection> {
     return Math.min(this.#tenantMax(maxConnections), Math.max(1, Math.floor(this.#permits.total * 0.75)))
   }
 
+  /** True when one more connection of this pool takes nothing from anybody, as long as a permit is free. */
+  maySpare(pool: TenantPool<C>): boolean {
+    const serves = pool.alive && !pool.retired && !pool.leaving
+    const held = this.#permits.held(pool.tenantId)
+    return serves && pool.opening === 0 && this.#queue.size === 0 && held < this.#mostOf(pool)
+  }
+
   /** Connections that must close because there are fewer permits, besides the `closing` ones. */
   excess(closing: number): number {
     return -this.#permits.free - closing

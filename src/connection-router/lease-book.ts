@@ -21,8 +21,8 @@ export class LeaseBook {
   }
 
   /** The pool of each. */
-  pools(): TenantPool[] {
-    return [...this.#leases].map(({ pool }) => pool)
+  *pools(): Iterable<TenantPool> {
+    for (const { pool } of this.#leases) yield pool
   }
 
   add(lease: LeaseHold): void {

@@ -1,7 +1,7 @@
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { type CancelKey, requestCancel, serverAnswers } from './doorbell.ts'
 import type { RouterCounters } from './stats.ts'
-import type { WaitsForClient } from './surroundings.ts'
+import type { AskAboutSession } from './surroundings.ts'
 import { flush } from './wire/messages.ts'
 import type { Pipeline } from './wire/pipeline.ts'
 import { ticksIn } from './wire/watch.ts'
@@ -16,7 +16,7 @@ const silenceTicks = ticksIn(1_200)
 const probeMs = 1_200
 /**
  * Where the server is there, it is asked what the session does: three times at most, as the first other connection may be lost
- * too. Two answers that it waits for us count, as its answer may just be on the way. At most 2.2 s in all.
+ * too. Two answers that it waits for us count, as its answer may just be on the way. At most 2.7 s in all.
  */
 const [questions, questionMs, betweenQuestionsMs] = [3, 400, 500]
 /** The server itself ends statements at their timeout. Who is still silent so long after that is gone. */
@@ -28,7 +28,7 @@ export type Overseen = Readonly<{
   statementTimeoutMs: number
   pipeline: Pipeline
   counters: RouterCounters
-  waitsForClient: WaitsForClient
+  askAboutSession: AskAboutSession
   /** Known after the login. */
   cancelKey(): CancelKey | undefined
   /** No new statements from now on, and closed when those in flight are done. */
@@ -123,16 +123,17 @@ export class Overseer {
       })
   }
 
+  /** True when the session waits for us, and did half a second ago; then it is ended, with the locks that it holds. */
   async #isLost(silent: () => boolean): Promise<boolean> {
-    const { cancelKey, waitsForClient } = this.#connection
-    const key = cancelKey()
-    let waits = 0
-    for (let i = 0; key !== undefined && silent() && i < questions; i += 1) {
-      if (i > 0) await new Promise((resolve) => setTimeout(resolve, betweenQuestionsMs))
-      const answer = await waitsForClient(key.processId, questionMs)
-      if (answer === false) return false
-      if (answer === true) waits += 1
-      if (waits === 2) return true
+    const { cancelKey, askAboutSession } = this.#connection
+    const processId = cancelKey()?.processId
+    let andEnd = false
+    for (let i = 0; processId !== undefined && silent() && i < questions; i += 1) {
+      const waits = await askAboutSession({ processId, andEnd, timeoutMs: questionMs })
+      if (waits === false) return false
+      if (waits === true && andEnd) return true
+      andEnd ||= waits === true
+      await new Promise((resolve) => setTimeout(resolve, betweenQuestionsMs))
     }
     return false
   }

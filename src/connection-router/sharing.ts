@@ -58,13 +58,17 @@ export class Sharing<C extends ServerConnection> implements Watched {
   tryRun(pool: TenantPool<C>, statement: Statement): boolean {
     this.#host.used(pool)
     // Those who wait came before.
-    if (pool.line.size > 0) return false
-    const slot = this.#withRoom(pool) ?? this.#idle(pool)
-    if (slot === undefined) return false
+    if (pool.line.size > 0 || !this.tryAside(pool, statement)) return false
     this.#counters.recordWait(0)
     pool.pace.served()
-    slot.connection.run(statement)
     return true
+  }
+
+  /** As `tryRun`, for a statement of our own, which is no use of the tenant's and counts nowhere. */
+  tryAside(pool: TenantPool<C>, statement: Statement): boolean {
+    const slot = this.#withRoom(pool) ?? this.#idle(pool)
+    slot?.connection.run(statement)
+    return slot !== undefined
   }
 
   /**

@@ -28,7 +28,7 @@ export class RouterCounters {
   retries = 0
   /** Statements cancelled on the server: nobody waited for them any more, or their tenant was closed. */
   cancels = 0
-  /** Connections given up because their server had gone without a word. */
+  /** Connections given up because their server had gone without a word, or they were lost on the way to it. */
   halfOpen = 0
   readonly waits: number[] = new Array(waitBoundsMs.length + 1).fill(0)
   waitedMs = 0

@@ -16,15 +16,17 @@ export type ConnectionEvents = {
 }
 
 /**
- * Asks the server, over another connection of the same role, whether the session of this process waits for its client's next word or
- * is gone. Undefined when nobody could say within `timeoutMs` (milliseconds). Never throws.
+ * Asks the server, over another connection of the same role, whether the session of this process waits for its client's next word,
+ * `andEnd`s it if it does. Undefined when nobody could say within `timeoutMs` (milliseconds). Never throws.
  */
-export type WaitsForClient = (processId: number, timeoutMs: number) => Promise<boolean | undefined>
+export type AskAboutSession = (
+  question: Readonly<{ processId: number; andEnd: boolean; timeoutMs: number }>,
+) => Promise<boolean | undefined>
 
 /** What a connection has around it. */
 export type Surroundings = Readonly<{
   tenantId: string
   watch: Ticks
   counters: RouterCounters
-  waitsForClient: WaitsForClient
+  askAboutSession: AskAboutSession
 }>

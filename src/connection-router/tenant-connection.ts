@@ -72,7 +72,7 @@ export class TenantConnection implements Watched {
       statementTimeoutMs: settings.statementTimeoutMs,
       pipeline: this.#pipeline,
       counters: around.counters,
-      waitsForClient: around.waitsForClient,
+      askAboutSession: around.askAboutSession,
       cancelKey: () => this.#cancelKey,
       spoil: () => this.spoil(),
       write: (bytes) => connection.stream.write(bytes),

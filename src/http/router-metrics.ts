@@ -41,7 +41,10 @@ const totals = {
   ],
   retries: ['freehold_router_read_retries_total', 'Reads run again because their connection died'],
   cancels: ['freehold_router_cancels_total', 'Statements cancelled because nobody waited for them any more'],
-  halfOpen: ['freehold_router_half_open_total', 'Connections given up because their server was gone'],
+  halfOpen: [
+    'freehold_router_half_open_total',
+    'Connections given up because their server was gone, or they were lost on the way to it',
+  ],
   overdueLeases: ['freehold_router_overdue_leases_total', 'Leases held longer than expected'],
 } as const satisfies Partial<Record<keyof RouterStats, readonly [string, string]>>
 

@@ -27,10 +27,10 @@ const network = async (t: Test) => {
     const gone = (): boolean => dark || lost.has(inbound)
     inbound.on('data', (bytes) => gone() || outbound.write(bytes))
     outbound.on('data', (bytes) => gone() || (trickling ? trickle(inbound, bytes) : inbound.write(bytes)))
-    // The server's side finds out by itself, some day.
-    inbound.on('end', () => (gone() ? outbound.destroy() : outbound.end()))
+    // A server that hears nothing finds out by itself, some day.
+    inbound.on('end', () => (dark ? outbound.destroy() : gone() || outbound.end()))
     outbound.on('end', () => gone() || inbound.end())
-    inbound.on('close', () => outbound.destroy())
+    inbound.on('close', () => (gone() && !dark ? undefined : outbound.destroy()))
     outbound.on('error', () => {})
     inbound.on('error', () => {})
   })
@@ -48,6 +48,10 @@ const network = async (t: Test) => {
     /** From now on it takes 50 ms for each 64 kB, on each wire. */
     slow: () => {
       trickling = true
+    },
+    /** What was forgotten ends on the server's side, too. */
+    end: () => {
+      for (const wire of lost) wire.destroy()
     },
     /** As a firewall does that forgets connections it has not seen for long. */
     forget: () => {
@@ -76,7 +80,14 @@ world.test('a server that is there and busy is left alone', async (t) => {
   await network(t)
   await router.use(a.tenantId, (db) => sql`select pg_sleep(4)`.execute(db))
   t.equal(router.stats().halfOpen, 0)
-  t.equal(router.stats().opens, 2, 'another one asks what the first does, for as long as it takes')
+  const { opens, timeouts, waits } = router.stats()
+  t.equal(opens, 2, 'another one asks what the first does, for as long as it takes')
+  t.equal(timeouts, 0)
+  t.equal(
+    waits.counts.reduce((sum, n) => sum + n, 0),
+    1,
+    'and is no request',
+  )
 })
 
 world.test('nobody loses a connection so that it can be asked', async (t) => {
@@ -140,18 +151,21 @@ world.test('so are all connections of a tenant, in a transaction too', async (t)
     'database_unavailable',
   ])
   t.equal(router.stats().halfOpen, 2)
+  const again = router.use(a.tenantId, (db) => sql`update canary set word = word`.execute(db))
+  t.equal((await again).numAffectedRows, 1n, 'the locks of the lost transaction are free')
   await router.close()
   await sessionsEnd()
 })
 
 world.test('with no connection to ask on, it ends after the statement timeout', async (t) => {
   const router = world.router({ statementTimeoutMs: 300, budget: 1 })
-  const { forget } = await network(t)
+  const { forget, end } = await network(t)
   await router.use(a.tenantId, (db) => db.selectFrom('canary').selectAll().execute())
   forget()
   const write = router.use(a.tenantId, (db) => sql`update canary set word = word`.execute(db))
   t.equal(await codeOf(write), 'database_unavailable')
   t.equal(router.stats().halfOpen, 0)
+  end()
   await router.close()
   await sessionsEnd()
 })

@@ -29,7 +29,7 @@ const newSlot = (): Slot<TenantConnection> => {
       tenantId: 'a',
       watch: new Watch(),
       counters: new RouterCounters(),
-      waitsForClient: async () => undefined,
+      askAboutSession: async () => undefined,
     },
   )
   return { pool, permit, connection, state: 'busy', shared: false, turnSince: 0, idleSince: 0 }

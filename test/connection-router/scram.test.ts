@@ -172,7 +172,7 @@ for (const [name, proof] of [
         tenantId: 'a',
         watch: new Watch(),
         counters: new RouterCounters(),
-        waitsForClient: async () => undefined,
+        askAboutSession: async () => undefined,
       },
     )
     await t.rejects(connection.open(), { code: 'database_unavailable' })

@@ -35,7 +35,7 @@ const silentConnection = (
   port: number,
   { host = '127.0.0.1', statementTimeoutMs = 60_000, says = [] as (boolean | undefined)[] } = {},
 ) => {
-  const questions: [processId: number, timeoutMs: number][] = []
+  const questions: object[] = []
   const watch = { now: 0, add: () => {} }
   const wire = new pg.Connection({ stream: () => new PassThrough() })
   const pipeline = new Pipeline(wire, watch, { answered: () => {}, error: () => {}, confused: () => {} })
@@ -47,7 +47,7 @@ const silentConnection = (
     ...{ pipeline, counters, statementTimeoutMs },
     address: { host, port, database: '', user: '', password: '', ssl: 'disable' },
     cancelKey: () => ({ processId: 4711, secret: 1 }),
-    waitsForClient: async (...question) => {
+    askAboutSession: async (question) => {
       questions.push(question)
       return says.shift()
     },
@@ -160,11 +160,12 @@ const answeredAtTheDoor = async (t: Test, says: (boolean | undefined)[]) => {
 
 t.test('who answers the knock, and says twice that the session waits for us, has lost it', async (t) => {
   const { connection, pass } = await answeredAtTheDoor(t, [true, true])
-  t.strictSame(connection.questions, [[4711, 400]])
+  t.strictSame(connection.questions, [{ processId: 4711, andEnd: false, timeoutMs: 400 }])
   t.equal(connection.end, undefined, 'its answer may be on the way')
   await pass(499)
   t.equal(connection.questions.length, 1)
   await pass(1)
+  t.match(connection.questions[1], { andEnd: true }, 'what it holds is free')
   t.match(connection.end, { message: /lost on the way/ })
   t.equal(connection.counters.halfOpen, 1)
 })

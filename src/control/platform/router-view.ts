@@ -157,7 +157,8 @@ export const toRouterView = (
   clusters: readonly ClusterRow[],
   rows: readonly ShareRow[],
 ): Static<typeof RouterView> => {
-  const nodes = [...new Map(rows.map((row) => [row.id, toNode(row, rows)])).values()]
+  const first = new Map(rows.map((row) => [row.id, row]))
+  const nodes = [...first.values()].map((row) => toNode(row, rows))
   return {
     ...stats,
     node: nodeId,
