@@ -5,10 +5,10 @@ import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.
 const channel = 'freehold_changes'
 const heartbeatMs = 500
 /**
- * Without a heartbeat of our own for this long, changes may have been missed. A change acts within 2 s even then: the rest
- * of them is for the request that meets it.
+ * Without a heartbeat of our own for this long, three of them in a row, changes may have been missed. A change acts within 2 s
+ * even then: the rest of them is for the request that meets it, on a busy machine too.
  */
-export const silenceMs = 1_850
+export const silenceMs = 1_700
 const reconnectMs = 250
 
 /** The master's change notifications as one node hears them. */
