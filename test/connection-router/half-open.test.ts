@@ -93,8 +93,16 @@ world.test('a server that is there and busy is left alone', async (t) => {
 world.test('nobody loses a connection so that it can be asked', async (t) => {
   const router = world.router({ budget: 4 })
   await network(t)
+  const all = Promise.withResolvers<void>()
+  let begun = 0
   const transaction = () =>
-    router.use(b.tenantId, (db) => db.transaction().execute((trx) => sql`select pg_sleep(0.1)`.execute(trx)))
+    router.use(b.tenantId, (db) =>
+      db.transaction().execute(async () => {
+        begun += 1
+        if (begun === 3) all.resolve()
+        await all.promise
+      }),
+    )
   await Promise.all([transaction(), transaction(), transaction()])
   await router.use(a.tenantId, (db) => sql`select pg_sleep(2)`.execute(db))
   t.match(router.stats(), { opens: 4, steals: 0, yields: 0 })
