@@ -16,8 +16,8 @@ export type ConnectionEvents = {
 }
 
 /**
- * Asks the server, over another connection of the same role, whether the session of this process waits for its client's next word,
- * `andEnd`s it if it does. Undefined when nobody could say within `timeoutMs` (milliseconds). Never throws.
+ * Asks the server, over another connection of the same role, whether the session of this process waits for its client's next word;
+ * with `andEnd`, ends it if so. Undefined when nobody could say within `timeoutMs` (milliseconds). Never throws.
  */
 export type AskAboutSession = (
   question: Readonly<{ processId: number; andEnd: boolean; timeoutMs: number }>,

@@ -104,8 +104,8 @@ export const openNodeLink = (
       sent += 1
       const { id, role, version, host, routes } = node
       const said = new Map(numbers().map(({ clusterId, ...rest }) => [clusterId, rest]))
-      const whole = [...claims].map(([clusterId, claim]) => [clusterId, { ...said.get(clusterId), ...claim }])
-      const claimed = JSON.stringify(Object.fromEntries(whole))
+      const both = [...claims].map(([clusterId, claim]) => [clusterId, { ...said.get(clusterId), ...claim }])
+      const claimed = JSON.stringify(Object.fromEntries(both))
       return ask<ShareGrant>(renewal, [id, role, version, host, routes, sent, leaseMs, claimed])
     },
     leave: async () => {
