@@ -3,12 +3,15 @@ import type { Logger } from '../kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.ts'
 
 const channel = 'freehold_changes'
-const heartbeatMs = 500
+const heartbeatMs = 300
 /**
- * Without a heartbeat of our own for this long, three of them in a row, changes may have been missed. A change acts within 2 s
- * even then: the rest of them is for the request that meets it, on a busy machine too.
+ * When the last heartbeat that we heard was sent longer ago than this, and three of them are missing, changes may have been missed.
+ * A change acts within 2 s even then: the rest of them is for the request that meets it, on a busy machine too.
  */
-export const silenceMs = 1_700
+export const silenceMs = 1_200
+/** After so many heartbeats in a row without a word the connection is given up. */
+const mostUnheard = 6
+const connectTimeoutMs = 5_000
 const reconnectMs = 250
 
 /** The master's change notifications as one node hears them. */
@@ -36,23 +39,23 @@ const listenOnce = async (
     client.on('end', resolve)
     client.on('error', () => resolve())
   })
-  const node = `beat:${crypto.randomUUID()}`
+  const node = `beat:${crypto.randomUUID()}:`
+  let [beating, unheard] = [true, 0]
   client.on('notification', ({ payload = '' }) => {
-    if (payload === node) heard.at = performance.now()
-    else if (!payload.startsWith('beat:')) handlers.onChange(payload)
+    if (payload.startsWith(node)) {
+      // What was committed before it was sent has been heard; of what came later, however late this one is, nothing is known.
+      heard.at = Number(payload.slice(node.length))
+      unheard = 0
+    } else if (!payload.startsWith('beat:')) handlers.onChange(payload)
   })
   await client.connect()
-  await client.query(`listen ${channel}`)
-  // Whatever changed before LISTEN took effect was not heard.
-  handlers.onGap()
-  heard.at = performance.now()
-  onReady()
-  let beating = false
   const beat = setInterval(() => {
-    if (performance.now() - heard.at > silenceMs) client.connection.stream.destroy()
+    // Counted, not timed: after a pause of this process what has come meanwhile is still to be read.
+    unheard += 1
+    if (unheard > mostUnheard) client.connection.stream.destroy()
     if (beating) return
     beating = true
-    const sent = client.query('select pg_notify($1, $2)', [channel, node])
+    const sent = client.query('select pg_notify($1, $2)', [channel, `${node}${performance.now()}`])
     sent
       .catch(() => {})
       .finally(() => {
@@ -60,6 +63,13 @@ const listenOnce = async (
       })
   }, heartbeatMs)
   try {
+    const began = performance.now()
+    await client.query(`listen ${channel}`)
+    // Whatever changed before LISTEN took effect was not heard.
+    handlers.onGap()
+    heard.at = began
+    ;[beating, unheard] = [false, 0]
+    onReady()
     await over
   } finally {
     clearInterval(beat)
@@ -68,7 +78,7 @@ const listenOnce = async (
 
 /**
  * Listens for changes in the master on a connection of its own, with a heartbeat through the same channel, so that a
- * half-open socket or a silent server shows within two seconds. Reconnects until closed. Resolves once it listens.
+ * half-open socket, a silent server or a late one shows within two seconds. Reconnects until closed. Resolves once it listens.
  */
 export const openChangeFeed = async (
   address: PostgresAddress,
@@ -85,6 +95,7 @@ export const openChangeFeed = async (
       client = new pg.Client({
         ...clientOptions(address),
         application_name: 'freehold changes',
+        connectionTimeoutMillis: connectTimeoutMs,
         keepAlive: true,
       })
       try {
@@ -97,7 +108,7 @@ export const openChangeFeed = async (
         if (!lost) log.warn({ err: error }, 'the change channel cannot be opened; caches are read through')
       }
       if (closing) return
-      if (!lost) log.warn('the change channel was lost; caches are read through after 2 s')
+      if (!lost) log.warn('the change channel was lost; caches are read through until it is back')
       lost = true
       client.end().catch(() => {})
       await new Promise((resolve) => setTimeout(resolve, reconnectMs))

@@ -1,5 +1,6 @@
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createLogger } from '../../src/kernel/log.ts'
 import { openChangeFeed, silenceMs } from '../../src/master/changes.ts'
 import { startFreehold } from '../helpers/freehold.ts'
@@ -78,3 +79,102 @@ t.test(
     t.equal(gaps, 2)
   },
 )
+
+/** Another way to the master, on which what the server says can be late, or lost with its connection. */
+const network = async (t: Test) => {
+  const { address } = service.master
+  const target = address.host.startsWith('/')
+    ? { path: `${address.host}/.s.PGSQL.${address.port}` }
+    : { host: address.host, port: address.port }
+  const wires = new Set<Socket>()
+  const lost = new Set<Socket>()
+  const state: { lateMs: number; delivered: number; forgetAt?: string | undefined } = {
+    lateMs: 0,
+    delivered: 0,
+  }
+  const server = createServer((inbound) => {
+    const outbound = createConnection(target)
+    wires.add(inbound).add(outbound)
+    inbound.on('data', (bytes) => {
+      if (state.forgetAt !== undefined && bytes.includes(state.forgetAt)) {
+        state.forgetAt = undefined
+        lost.add(inbound)
+      }
+      if (!lost.has(inbound)) outbound.write(bytes)
+    })
+    outbound.on('data', (bytes) => {
+      const deliver = (): void => {
+        inbound.write(bytes)
+        state.delivered += 1
+      }
+      if (!lost.has(inbound)) setTimeout(deliver, state.lateMs)
+    })
+    inbound.on('error', () => {}).on('close', () => outbound.destroy())
+    outbound.on('error', () => {}).on('close', () => lost.has(inbound) || inbound.destroy())
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    for (const wire of wires) wire.destroy()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return {
+    address: { ...address, host: '127.0.0.1', port },
+    state,
+    /** As a firewall does that forgets connections it has not seen for long. */
+    forget: () => {
+      for (const wire of wires) lost.add(wire)
+    },
+  }
+}
+
+/** A feed over this network, and how often it has forgotten everything. */
+const feedOver = async (t: Test, { address }: Awaited<ReturnType<typeof network>>) => {
+  const seen = { gaps: 0 }
+  const onGap = (): void => {
+    seen.gaps += 1
+  }
+  const feed = await openChangeFeed(address, { onChange: () => {}, onGap }, createLogger('silent'))
+  t.teardown(() => feed.close())
+  return { feed, seen }
+}
+
+t.test('a channel that the network forgot is opened again', async (t) => {
+  const way = await network(t)
+  const { feed, seen } = await feedOver(t, way)
+  way.forget()
+  await until(() => !feed.isFresh())
+  await until(() => feed.isFresh())
+  t.equal(seen.gaps, 2, 'what changed meanwhile was not heard')
+})
+
+for (const [when, word] of Object.entries({ 'it listens': 'listen', 'it is open': 'freehold changes' }))
+  t.test(`a channel that was forgotten before ${when} is opened again`, async (t) => {
+    const way = await network(t)
+    way.state.forgetAt = word
+    const { seen } = await feedOver(t, way)
+    t.equal(way.state.forgetAt, undefined)
+    t.equal(seen.gaps, 1)
+  })
+
+t.test('a heartbeat that comes late says nothing of what has changed since it was sent', async (t) => {
+  const way = await network(t)
+  const { feed, seen } = await feedOver(t, way)
+  way.state.lateMs = silenceMs + 50
+  await until(() => !feed.isFresh())
+  const { delivered } = way.state
+  await until(() => feed.isFresh() || way.state.delivered >= delivered + 6)
+  t.notOk(feed.isFresh(), 'it hears its heartbeats, but each is too old')
+  way.state.lateMs = 0
+  await until(() => feed.isFresh())
+  t.equal(seen.gaps, 1, 'nothing was lost, so nothing is forgotten')
+})
+
+t.test('a pause of this process costs no connection', async (t) => {
+  const { feed, seen } = await feedOver(t, await network(t))
+  const end = performance.now() + 2 * silenceMs
+  while (performance.now() < end);
+  t.notOk(feed.isFresh(), 'what has come meanwhile is still to be read')
+  await until(() => feed.isFresh())
+  t.equal(seen.gaps, 1)
+})
