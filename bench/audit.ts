@@ -10,12 +10,14 @@ import { clientOptions } from '../src/kernel/postgres-address.ts'
 import { openInstallation } from '../src/master/installation.ts'
 import { openMaster } from '../src/master/master.ts'
 import { createTenantManager } from '../src/tenant-manager/tenant-manager.ts'
+import { countsGiven } from './lib/command-line.ts'
 import { machineLine, report, table } from './lib/report.ts'
 import { openWorld } from './lib/world.ts'
 
 const backlog = 50_000
 const perSecond = 1_000
 const seconds = 20
+const { write: intoReadme } = countsGiven({}, { write: true })
 
 const world = await openWorld({ tenants: 1, maxConnections: 100 })
 const log = createLogger('warn')
@@ -98,7 +100,7 @@ try {
       { what: 'problems in the chain', seen: whole ? 0 : 1, most: 0 },
     ],
     failures: [],
-    write: process.argv.includes('--write'),
+    write: intoReadme,
   })
 } finally {
   await manager.close()

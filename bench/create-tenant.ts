@@ -16,11 +16,12 @@ import { loadConfig } from '../src/kernel/config.ts'
 import { createLogger } from '../src/kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../src/kernel/postgres-address.ts'
 import { openService, type Service } from '../src/service.ts'
+import { countsGiven } from './lib/command-line.ts'
 
 const leastRatio = 5
 const leastRounds = 15
 const mostRounds = 75
-const rounds = Math.min(mostRounds, Math.max(leastRounds, Math.trunc(Number(process.argv[2] ?? 25)) || 0))
+const rounds = Math.min(mostRounds, Math.max(leastRounds, countsGiven({ rounds: 25 }).rounds))
 /**
  * Milliseconds of rest before each measurement, so that none pays for what the one before left to be written. It ends with
  * an empty request and an empty query, so that none pays for waking the processor and the connections either.

@@ -10,9 +10,10 @@ import { startEmbeddedPostgres } from '../src/embedded-postgres/embedded-postgre
 import { seedOfRun } from '../test/helpers/random.ts'
 import { type FuzzReport, fuzz } from '../test/isolation/fuzz.ts'
 import { makeWorld } from '../test/isolation/world.ts'
+import { countsGiven } from './lib/command-line.ts'
 
 const tenants = 200
-const requests = Math.max(1, Math.trunc(Number(process.argv[2] ?? 1_000_000)) || 0)
+const { requests } = countsGiven({ requests: 1_000_000 })
 const seed = seedOfRun()
 
 const report = ({ done, findings, served, left, router, tally }: FuzzReport, seconds: number): void => {

@@ -7,9 +7,10 @@
 import { availableParallelism } from 'node:os'
 import { sql } from 'kysely'
 import { killRun } from '../test/tenant/jobs/kill-run.ts'
+import { countsGiven } from './lib/command-line.ts'
 import { makeJobTenants, onJobServer } from './lib/job-tenants.ts'
 
-const [jobs = 20_000, tenants = 50] = process.argv.slice(2).map(Number)
+const { jobs, tenants } = countsGiven({ jobs: 20_000, tenants: 50 })
 
 await onJobServer(async ({ service, postgres, order }) => {
   console.log(`${jobs} jobs, ${tenants} tenants, ${availableParallelism()} cores`)

@@ -11,15 +11,12 @@ import type { Service } from '../src/service.ts'
 import type { TenantTables } from '../src/tenant/tables.ts'
 import { forkApart } from '../test/helpers/apart.ts'
 import { putJobs } from '../test/tenant/jobs/counting.ts'
+import { countsGiven } from './lib/command-line.ts'
 import { makeJobTenants, onJobServer } from './lib/job-tenants.ts'
 import { median } from './lib/pair.ts'
 import { machineLine, report, table } from './lib/report.ts'
 
-const numbers = process.argv
-  .slice(2)
-  .filter((word) => !word.startsWith('--'))
-  .map(Number)
-const [jobs = 100_000, singles = 50] = numbers
+const { jobs, singles, write } = countsGiven({ jobs: 100_000, singles: 50 }, { write: true })
 const quietTenants = 10
 const mostMs = 2_000
 
@@ -90,6 +87,6 @@ await onJobServer(async ({ service, postgres, order }) => {
       { what: 'jobs of the noisy tenant left at the end', seen: left, least: 1 },
     ],
     failures: [],
-    write: process.argv.includes('--write'),
+    write,
   })
 })

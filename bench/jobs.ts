@@ -11,11 +11,12 @@ import type { PostgresAddress } from '../src/kernel/postgres-address.ts'
 import type { Service } from '../src/service.ts'
 import { forkApart } from '../test/helpers/apart.ts'
 import { putJobs } from '../test/tenant/jobs/counting.ts'
+import { countsGiven } from './lib/command-line.ts'
 import { makeJobTenants, onJobServer } from './lib/job-tenants.ts'
 import { median } from './lib/pair.ts'
 import { machineLine, table } from './lib/report.ts'
 
-const [jobs = 5_000, rounds = 3] = process.argv.slice(2).map(Number)
+const { jobs, rounds } = countsGiven({ jobs: 5_000, rounds: 3 })
 const concurrency = 10
 
 /** Starts a program, waits until `left` is none, and answers the seconds that took. */

@@ -10,6 +10,7 @@ import { startEmbeddedPostgres } from '../src/embedded-postgres/embedded-postgre
 import { loadConfig } from '../src/kernel/config.ts'
 import { createLogger } from '../src/kernel/log.ts'
 import { type Grounds, openService } from '../src/service.ts'
+import { countsGiven } from './lib/command-line.ts'
 
 /**
  * Presents one refresh token 64 times at once to two nodes, in processes of their own, and goes on with what came back:
@@ -114,4 +115,4 @@ const main = async (rounds: number): Promise<void> => {
 }
 
 if (process.argv[2] === 'node') process.once('message', (addresses: Addresses) => void serve(addresses))
-else await main(Number(process.argv[2] ?? 500))
+else await main(countsGiven({ rounds: 500 }).rounds)

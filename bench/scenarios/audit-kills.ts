@@ -8,13 +8,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { verifyChain } from '../../src/kernel/audit-chain.ts'
 import { clientOptions, type PostgresAddress } from '../../src/kernel/postgres-address.ts'
+import { countsGiven } from '../lib/command-line.ts'
 import { machineLine, report, table } from '../lib/report.ts'
 import { type BenchTenant, openWorld, type World } from '../lib/world.ts'
 import { ask, codeOf } from './ask.ts'
 import { freePort, type NodeProcess, startNode } from './node-process.ts'
 
-const [count = '100000'] = process.argv.slice(2).filter((word) => !word.startsWith('--'))
-const changes = Number(count)
+const { changes, write } = countsGiven({ changes: 100_000 }, { write: true })
 const tenantCount = 20
 const clients = 24
 /** Both nodes are up for so long before one is killed. Milliseconds. */
@@ -159,7 +159,7 @@ try {
       { what: 'problems in the chains', seen: sum('broken'), most: 0 },
     ],
     failures: [],
-    write: process.argv.includes('--write'),
+    write,
   })
 } finally {
   await world.close()

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { clientOptions } from '../../src/kernel/postgres-address.ts'
+import { countOf } from '../lib/command-line.ts'
 import { machineLine, report, table } from '../lib/report.ts'
 import { quantile } from './ask.ts'
 import { type ColdGround, openColdGround } from './cold-ground.ts'
@@ -22,8 +23,8 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { keep: { type: 'string' }, rounds: { type: 'string', default: '5' } },
 })
-const count = Number(positionals[0] ?? 2_000)
-const rounds = Number(values.rounds)
+const count = countOf(positionals[0] ?? '2000', 'tenants')
+const rounds = countOf(values.rounds, 'rounds')
 const maxConnections = 100
 const processes = 2
 /** Bare connections at once, in both processes together. */

@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { clientOptions } from '../../src/kernel/postgres-address.ts'
+import { countsGiven } from '../lib/command-line.ts'
 import { machineLine, report, table } from '../lib/report.ts'
 import { type BenchTenant, openWorld, type World } from '../lib/world.ts'
 import { ask, codeOf, quantile } from './ask.ts'
@@ -20,7 +21,7 @@ import { startNode } from './node-process.ts'
 import type { CrowdResult } from './noisy-crowd.ts'
 
 const { priority } = constants
-const pairs = Number(process.argv[2] ?? 5)
+const { pairs } = countsGiven({ pairs: 5 })
 const clients = 1_000
 const quietTenants = 20
 const perSecond = 200

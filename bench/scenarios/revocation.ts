@@ -9,6 +9,7 @@ import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createLogger } from '../../src/kernel/log.ts'
 import { type Master, openMaster } from '../../src/master/master.ts'
+import { countsGiven } from '../lib/command-line.ts'
 import { machineLine, report, table } from '../lib/report.ts'
 import { openWorld } from '../lib/world.ts'
 import { ask, quantile } from './ask.ts'
@@ -16,7 +17,7 @@ import { openChangeChannel } from './change-channel.ts'
 import { startNode } from './node-process.ts'
 import { type Revocation, revocations, type Victim } from './revocations.ts'
 
-const wanted = Number(process.argv[2] ?? 1_000)
+const { revocations: wanted } = countsGiven({ revocations: 1_000 })
 const victimCount = 50
 /** So many victims ask at once while the channel works. */
 const lanes = 8

@@ -7,12 +7,13 @@ import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { clientOptions } from '../../src/kernel/postgres-address.ts'
+import { countsGiven } from '../lib/command-line.ts'
 import { machineLine, report, table } from '../lib/report.ts'
 import { type BenchTenant, openWorld, type World } from '../lib/world.ts'
 import { ask, codeOf, quantile } from './ask.ts'
 import { freePort, type NodeProcess, startNode } from './node-process.ts'
 
-const restarts = Number(process.argv[2] ?? 100)
+const { restarts } = countsGiven({ restarts: 100 })
 const tenantCount = 20
 const clients = 16
 /** Between two requests of one client: the nodes are busy, not flooded. Milliseconds. */
