@@ -178,16 +178,13 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     }
   }
 
-  /** Opens what the tenant may have in its turn. False when nothing can be opened for anybody now. */
+  /** Opens a connection if the tenant may have one. False when nothing can be opened for anybody now. */
   #serveTurn(tenantId: string, now: number): boolean {
-    let goesOn = true
-    while (goesOn) {
-      const pool = this.#queue.first(tenantId)?.pool
-      if (pool === undefined || this.#demand.of(tenantId, now) === 0) return true
-      if (!this.#open(pool)) return false
-      // The end of a turn moves the tenant to the end of the walk through all, where it may get another one.
-      goesOn = !this.#queue.pass(tenantId)
-    }
+    const pool = this.#queue.first(tenantId)?.pool
+    if (pool === undefined || this.#demand.of(tenantId, now) === 0) return true
+    if (!this.#open(pool)) return false
+    // That moves the tenant to the end of the walk through all, where it may get another one.
+    this.#queue.pass(tenantId)
     return true
   }
 
@@ -258,6 +255,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
       this.#idle.put(slot)
     } else if (this.#demand.endsTurn(slot, this.#closing, this.#now())) {
       this.#counters.yields += 1
+      this.#queue.yield(pool.tenantId)
       this.#close(slot)
     } else {
       slot.state = 'busy'

@@ -1,15 +1,9 @@
 import type { Permits } from './permits.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
+import { hadItsTurns } from './turns.ts'
 import type { WaitQueue } from './waiter.ts'
 
-/**
- * While others wait, a connection stays with its tenant for this long, times the tenant's weight, before its permit goes
- * to the next one: five times what a connect costs (5 ms with SCRAM), so that at most a sixth of the time goes into
- * connecting.
- */
-const turnMs = 25
-
-/** How many connections the waiting work of a cluster could use. Decides nothing and changes nothing. */
+/** How many connections the waiting work of a cluster could use. Decides nothing, and changes nothing but what it counts of turns. */
 export class Demand<C extends ServerConnection> {
   readonly #queue: WaitQueue<C>
   readonly #permits: Permits
@@ -52,9 +46,9 @@ export class Demand<C extends ServerConnection> {
     return coming < room && this.exceeds(coming, now)
   }
 
-  /** True when its tenant has had this connection for a whole turn and others wait for more than what is `closing`. */
-  endsTurn({ pool, turnSince }: Slot<C>, closing: number, now: number): boolean {
-    return now - turnSince >= turnMs * pool.weight && this.exceeds(closing, now, pool.tenantId)
+  /** True when its tenant has had this connection for all its turns and others wait for more than what is `closing`. */
+  endsTurn(slot: Slot<C>, closing: number, now: number): boolean {
+    return hadItsTurns(slot, now) && this.exceeds(closing, now, slot.pool.tenantId)
   }
 
   /** True when all tenants (but one) together want more connections than `coming`. */

@@ -45,6 +45,7 @@ export class IdlePools<C extends ServerConnection> {
     if (pool.idle.length === 0) this.#pools.delete(pool)
     slot.state = 'busy'
     slot.turnSince = now
+    slot.turns = 0
     return slot
   }
 

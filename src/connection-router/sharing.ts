@@ -180,7 +180,7 @@ export class Sharing<C extends ServerConnection> implements Watched {
         this.refuse(pool, error)
       },
     }
-    pool.ticket = this.#queue.push(pool.tenantId, waiter, pool.weight)
+    pool.ticket = this.#queue.push(pool.tenantId, waiter)
     this.#host.serve()
   }
 

@@ -37,8 +37,10 @@ export type Slot<C extends ServerConnection = ServerConnection> = {
   state: 'opening' | 'idle' | 'busy' | 'closing' | 'ended'
   /** Busy with plain statements of anyone of the tenant, rather than with one holder. */
   shared: boolean
-  /** When its current turn began: opened, or taken after it was idle. Milliseconds. */
+  /** When its current turn began: opened, taken after it was idle, or the turn before was over. Milliseconds. */
   turnSince: number
+  /** How many were over since it was opened, or idle. */
+  turns: number
   idleSince: number
 }
 
@@ -53,7 +55,7 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
   readonly address: PostgresAddress
   /** The newest look-up that confirmed this identity. */
   lookup: number
-  /** The tenant's part of turns and of time, 1 or more; see FairQueue. */
+  /** How many turns a connection stays with the tenant, 1 or more; see `hadItsTurns`. */
   weight: number
   /** By the tenant's plan, over all nodes; Infinity without a limit. */
   maxConnections: number
@@ -132,7 +134,7 @@ export const newSlot = <C extends ServerConnection>(
   const connection = connect(pool, events)
   const slot: Slot<C> = {
     ...{ pool, permit, connection },
-    ...{ state: 'opening', shared: false, turnSince: 0, idleSince: 0 },
+    ...{ state: 'opening', shared: false, turnSince: 0, turns: 0, idleSince: 0 },
   }
   pool.slots.add(slot)
   pool.opening += 1

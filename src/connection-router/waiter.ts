@@ -136,6 +136,6 @@ export const joinQueue = <C extends ServerConnection>(
   admit({ queue, pool, ahead: queue.waiting(tenantId) }, limits, counters, clock)
   const wait = startWait<Slot<C>>(pool, limits, counters, clock, () => queue.remove(ticket))
   const { give, refuse } = wait
-  const ticket: Ticket<Waiter<C>> = queue.push(tenantId, { pool, give, refuse }, pool.weight)
+  const ticket: Ticket<Waiter<C>> = queue.push(tenantId, { pool, give, refuse })
   return wait.promise
 }

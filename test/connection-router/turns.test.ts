@@ -1,4 +1,5 @@
 import t from 'tap'
+import { randomFrom } from '../helpers/random.ts'
 import { Simulation, settle } from './budget-simulation.ts'
 
 /** Who is served next, and how long a connection stays with its tenant, when there are too few for all who wait. */
@@ -48,47 +49,87 @@ const fullBooks = (): Simulation => {
   return books
 }
 
-t.test('of weight 3, a tenant keeps a connection three times as long, and is served as often', async (t) => {
-  const books = new Simulation(1, 1)
-  books.weigh('b', 3)
-  for (const tenantId of ['a', 'b']) wait(books, tenantId, 20)
-  const round = 'a'.repeat(5) + 'b'.repeat(15)
-  t.equal(await served(books, turnMs / 5, 40), round + round)
-  await books.finish()
-})
+t.test(
+  'of weight 3, a tenant keeps a connection for three turns, whether its work is short or long',
+  async (t) => {
+    for (const [parts, eachMs] of [
+      [5, turnMs / 5],
+      [2, 0.75 * turnMs],
+      [1, turnMs],
+      [1, 12 * turnMs],
+    ] as const) {
+      const books = new Simulation(1, 1)
+      books.weigh('b', 3)
+      for (const tenantId of ['a', 'b']) wait(books, tenantId, 20)
+      const round = 'a'.repeat(parts) + 'b'.repeat(3 * parts)
+      t.equal(await served(books, eachMs, 2 * round.length), round + round, `${eachMs} ms each`)
+      await books.finish()
+    }
+  },
+)
 
-t.test('of weight 3, a tenant gets three connections for one of another tenant', async (t) => {
+/** How often each tenant was served, when all always have work that takes from half of `eachMs` to one and a half times that. */
+const shares = async (tenants: string, connections: number, eachMs: number): Promise<Map<string, number>> => {
+  const books = new Simulation(connections, connections)
+  books.weigh('b', 3)
+  for (const tenantId of tenants) wait(books, tenantId, 20)
+  const random = randomFrom(1)
+  const [counts, ends] = [new Map<string, number>(), new Map<unknown, number>()]
+  const over = books.nowMs + 300 * Math.max(turnMs, eachMs)
+  while (books.nowMs < over) {
+    await connectAll(books)
+    for (const { connection } of books.held)
+      if (!ends.has(connection)) ends.set(connection, books.nowMs + eachMs * (0.5 + random()))
+    const endOf = (i: number): number => ends.get(books.held[i]?.connection) ?? Number.NaN
+    const first = books.held.reduce((best, _, i) => (endOf(i) < endOf(best) ? i : best), 0)
+    const { tenantId = '' } = books.held[first]?.pool ?? {}
+    books.nowMs = endOf(first)
+    ends.delete(books.held[first]?.connection)
+    counts.set(tenantId, (counts.get(tenantId) ?? 0) + 1)
+    books.acquire(tenantId)
+    books.release(first, true)
+    await settle()
+  }
+  await books.finish()
+  return counts
+}
+
+for (const [tenants, connections] of [
+  ['abc', 1],
+  ['abcd', 4],
+  ['abcdefgh', 2],
+  ['abcdefghijklmnop', 6],
+] as const)
+  t.test(`${tenants.length} tenants with ${connections} connections are served by weight`, async (t) => {
+    for (const eachMs of [turnMs / 10, turnMs / 2, turnMs, 4 * turnMs]) {
+      const counts = await shares(tenants, connections, eachMs)
+      const ofB = counts.get('b') ?? 0
+      counts.delete('b')
+      const others = [...counts.values()]
+      const mean = others.reduce((sum, count) => sum + count, 0) / others.length
+      t.equal(others.length, tenants.length - 1)
+      t.ok(Math.abs(ofB / mean - 3) < 0.4, `${eachMs} ms each: ${ofB} to ${mean}`)
+      for (const count of others) t.ok(Math.abs(count - mean) < 0.2 * mean, `one is served ${count} times`)
+    }
+  })
+
+t.test('permits that become free go round the tenants', async (t) => {
   const books = fullBooks()
   books.weigh('b', 3)
   for (const tenantId of ['a', 'b']) wait(books, tenantId, 20)
-  books.setTotal(4)
-  t.equal(openedFor(books), 'abbb')
-  await books.finish()
-})
-
-t.test('and so it does when plain statements wait too', async (t) => {
-  const books = fullBooks()
-  books.weigh('b', 3)
-  wait(books, 'a', 20)
   books.plain('b')
-  wait(books, 'b', 20)
   books.setTotal(4)
-  t.equal(openedFor(books), 'abbb')
+  t.equal(openedFor(books), 'abab')
   await books.finish()
 })
 
 t.test('another weight counts as soon as the tenant is looked up again', async (t) => {
-  const books = new Simulation(4, 4)
-  books.acquire('b')
-  await connectAll(books)
-  books.release(0, true)
-  books.setTotal(0)
-  await catchUp(books)
-  t.equal(books.alive.length, 0)
-  books.weigh('b', 3)
+  const books = new Simulation(1, 1)
   for (const tenantId of ['a', 'b']) wait(books, tenantId, 20)
-  books.setTotal(4)
-  t.equal(openedFor(books), 'babbb')
+  t.equal(await served(books, turnMs, 4), 'abab')
+  books.weigh('b', 3)
+  books.acquire('b')
+  t.equal(await served(books, turnMs, 8), 'abbbabbb')
   await books.finish()
 })
 
@@ -138,6 +179,29 @@ t.test('for a whole turn, a connection takes plain statements; then it goes to w
   t.ok(first?.closing)
   await connectAll(books)
   t.equal(books.held[0]?.pool.tenantId, 'b')
+  await books.finish()
+})
+
+t.test('when a connection has been idle, its turns begin anew', async (t) => {
+  const books = new Simulation(1, 1)
+  wait(books, 'a', 2)
+  await connectAll(books)
+  const take = async (tenantId: string): Promise<void> => {
+    books.acquire(tenantId)
+    await settle()
+  }
+  const release = async (afterMs: number): Promise<void> => {
+    books.nowMs += afterMs
+    books.release(0, true)
+    await settle()
+  }
+  await release(2 * turnMs)
+  t.equal(books.held.length, 1, 'nobody else waits')
+  await release(1)
+  for (const tenantId of ['a', 'a', 'b']) await take(tenantId)
+  await release(turnMs - 1)
+  t.equal(books.held[0]?.pool.tenantId, 'a')
+  t.notOk(books.connections[0]?.closing)
   await books.finish()
 })
 
