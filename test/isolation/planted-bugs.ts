@@ -26,8 +26,12 @@ for (const { name } of chosen()) {
   t.test(`it is found out when ${name}`, async (t) => {
     await restoreWorld(world)
     const seed = seedOfRun()
+    const began = performance.now()
     const { finding, done } = await fuzzPlanted({ world, plant: name, seed, requests })
-    t.comment(`SEED=${seed}: ${finding?.what} after ${done} requests (${finding?.where})`)
+    const seconds = ((performance.now() - began) / 1_000).toFixed(1)
+    t.comment(
+      `SEED=${seed}: ${finding?.what} after ${done} requests, ${seconds} s with the start of the nodes (${finding?.where})`,
+    )
     t.ok(finding, 'something was found')
   })
 }
