@@ -29,7 +29,7 @@ const crowded = (tenants: number, spread: 'even' | 'zipf'): Column => ({
   connections: tenants / 5,
 })
 
-/** Freehold's least budget is 4: 10 tenants in 2 connections is nothing that it could be told. */
+/** The smallest crowd is 20 in 4: Freehold takes no smaller budget. */
 const allColumns: readonly Column[] = [
   ...[1, 10, 100, 250, 500].map((tenants) => fitting(tenants, 'even')),
   ...[10, 100, 250, 500].map((tenants) => fitting(tenants, 'zipf')),

@@ -8,6 +8,7 @@
 import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createLogger } from '../../src/kernel/log.ts'
+import { heartbeatMs } from '../../src/master/changes.ts'
 import { type Master, openMaster } from '../../src/master/master.ts'
 import { countsGiven } from '../lib/command-line.ts'
 import { machineLine, report, table } from '../lib/report.ts'
@@ -23,8 +24,6 @@ const victimCount = 50
 const lanes = 8
 /** How often those ask who are waiting for a node that hears nothing. Milliseconds. */
 const cutPauseMs = 20
-/** How often a node hears itself over its channel. Milliseconds. */
-const heartbeatMs = 500
 
 type Bench = Readonly<{
   master: Master

@@ -8,6 +8,7 @@ import { Permits } from './permits.ts'
 import { Sharing } from './sharing.ts'
 import type { BudgetStats, RouterCounters } from './stats.ts'
 import { countSlots, newSlot, type ServerConnection, type Slot, type TenantPool } from './tenant-pool.ts'
+import { beginTurns } from './turns.ts'
 import {
   joinQueue,
   newWaitQueue,
@@ -220,7 +221,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
 
   #opened(slot: Slot<C>): void {
     slot.pool.opening -= 1
-    slot.turnSince = this.#now()
+    beginTurns(slot, this.#now())
     if (this.#closed === undefined && slot.state === 'opening' && slot.connection.reusable) {
       this.#place(slot)
     } else this.#close(slot)
@@ -253,14 +254,13 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
       slot.state = 'idle'
       slot.idleSince = this.#now()
       this.#idle.put(slot)
-    } else if (this.#demand.endsTurn(slot, this.#closing, this.#now())) {
-      this.#counters.yields += 1
-      this.#queue.yield(pool.tenantId)
-      this.#close(slot)
-    } else {
+    } else if (this.#demand.goesOn(slot, this.#closing, this.#now())) {
       slot.state = 'busy'
       this.#queue.take(pool.tenantId)?.give(slot)
       return
+    } else {
+      this.#counters.yields += 1
+      this.#close(slot)
     }
     this.#serve()
   }

@@ -1,9 +1,9 @@
 import type { Permits } from './permits.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
-import { hadItsTurns } from './turns.ts'
+import { beginTurns, hadItsTurns } from './turns.ts'
 import type { WaitQueue } from './waiter.ts'
 
-/** How many connections the waiting work of a cluster could use. Decides nothing, and changes nothing but what it counts of turns. */
+/** How many connections the waiting work of a cluster could use, and how long they stay. Opens and closes nothing. */
 export class Demand<C extends ServerConnection> {
   readonly #queue: WaitQueue<C>
   readonly #permits: Permits
@@ -49,6 +49,18 @@ export class Demand<C extends ServerConnection> {
   /** True when its tenant has had this connection for all its turns and others wait for more than what is `closing`. */
   endsTurn(slot: Slot<C>, closing: number, now: number): boolean {
     return hadItsTurns(slot, now) && this.exceeds(closing, now, slot.pool.tenantId)
+  }
+
+  /** Whether this connection stays with its tenant, of which others wait: else it is to be closed, and the next one has a turn. */
+  goesOn(slot: Slot<C>, closing: number, now: number): boolean {
+    const { tenantId } = slot.pool
+    if (!this.endsTurn(slot, closing, now)) return true
+    this.#queue.yield(tenantId)
+    // It would be closed for its own tenant, which is the next one.
+    if (this.#queue.tenants().next().value !== tenantId || this.excess(closing) > 0) return false
+    this.#queue.pass(tenantId)
+    beginTurns(slot, now)
+    return true
   }
 
   /** True when all tenants (but one) together want more connections than `coming`. */

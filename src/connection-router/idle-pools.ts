@@ -1,5 +1,6 @@
 import { Residents } from './residents.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
+import { beginTurns } from './turns.ts'
 
 /**
  * Uses of a tenant closer together than a connect takes count as one: kept open or not, they would have shared one
@@ -44,8 +45,7 @@ export class IdlePools<C extends ServerConnection> {
     if (slot === undefined) return undefined
     if (pool.idle.length === 0) this.#pools.delete(pool)
     slot.state = 'busy'
-    slot.turnSince = now
-    slot.turns = 0
+    beginTurns(slot, now)
     return slot
   }
 

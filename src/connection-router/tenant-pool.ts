@@ -39,8 +39,10 @@ export type Slot<C extends ServerConnection = ServerConnection> = {
   shared: boolean
   /** When its current turn began: opened, taken after it was idle, or the turn before was over. Milliseconds. */
   turnSince: number
-  /** How many were over since it was opened, or idle. */
+  /** How many were over since they began. */
   turns: number
+  /** When the first of them began. Milliseconds. */
+  keptSince: number
   idleSince: number
 }
 
@@ -134,7 +136,7 @@ export const newSlot = <C extends ServerConnection>(
   const connection = connect(pool, events)
   const slot: Slot<C> = {
     ...{ pool, permit, connection },
-    ...{ state: 'opening', shared: false, turnSince: 0, turns: 0, idleSince: 0 },
+    ...{ state: 'opening', shared: false, turnSince: 0, turns: 0, keptSince: 0, idleSince: 0 },
   }
   pool.slots.add(slot)
   pool.opening += 1

@@ -3,13 +3,14 @@ import type { Logger } from '../kernel/log.ts'
 import { clientOptions, type PostgresAddress } from '../kernel/postgres-address.ts'
 
 const channel = 'freehold_changes'
-const heartbeatMs = 300
+/** How often a node hears itself over its channel. */
+export const heartbeatMs = 300
 /**
  * When the last heartbeat that we heard was sent longer ago than this, and three of them are missing, changes may have been missed.
  * A change acts within 2 s even then: the rest of them is for the request that meets it, on a busy machine too.
  */
 export const silenceMs = 1_200
-/** After so many heartbeats in a row without a word the connection is given up. */
+/** The connection is given up when so many heartbeats have passed without one being heard: after some two seconds. */
 const mostUnheard = 6
 const connectTimeoutMs = 5_000
 const reconnectMs = 250

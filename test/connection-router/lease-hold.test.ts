@@ -32,7 +32,17 @@ const newSlot = (): Slot<TenantConnection> => {
       askAboutSession: async () => undefined,
     },
   )
-  return { pool, permit, connection, state: 'busy', shared: false, turnSince: 0, turns: 0, idleSince: 0 }
+  return {
+    pool,
+    permit,
+    connection,
+    state: 'busy',
+    shared: false,
+    turnSince: 0,
+    turns: 0,
+    keptSince: 0,
+    idleSince: 0,
+  }
 }
 
 t.test('a connection that comes in the moment in which the lease is released goes back', async (t) => {

@@ -4,7 +4,7 @@ import { Simulation, settle } from './budget-simulation.ts'
 
 /** Who is served next, and how long a connection stays with its tenant, when there are too few for all who wait. */
 
-/** By README: a connection stays with its tenant for so long, times the tenant's weight, while others wait. */
+/** By README: while others wait, a connection stays with its tenant for as many turns as its weight says, each at least so long. */
 const turnMs = 25
 
 /** Connects and goodbyes are done at once. */
@@ -82,7 +82,8 @@ const shares = async (tenants: string, connections: number, eachMs: number): Pro
       if (!ends.has(connection)) ends.set(connection, books.nowMs + eachMs * (0.5 + random()))
     const endOf = (i: number): number => ends.get(books.held[i]?.connection) ?? Number.NaN
     const first = books.held.reduce((best, _, i) => (endOf(i) < endOf(best) ? i : best), 0)
-    const { tenantId = '' } = books.held[first]?.pool ?? {}
+    const { tenantId } = books.held[first]?.pool ?? {}
+    if (tenantId === undefined) throw new Error('nobody is served')
     books.nowMs = endOf(first)
     ends.delete(books.held[first]?.connection)
     counts.set(tenantId, (counts.get(tenantId) ?? 0) + 1)
@@ -112,6 +113,37 @@ for (const [tenants, connections] of [
       for (const count of others) t.ok(Math.abs(count - mean) < 0.25 * mean, `one is served ${count} times`)
     }
   })
+
+t.test('and for about a second at most: others do not wait for ever', async (t) => {
+  for (const [eachMs, order] of [
+    [400, 'abbbabbb'],
+    [600, 'abbabbab'],
+    [2_000, 'abababab'],
+  ] as const) {
+    const books = new Simulation(1, 1)
+    books.weigh('b', 3)
+    for (const tenantId of ['a', 'b']) wait(books, tenantId, 20)
+    t.equal(await served(books, eachMs, order.length), order, `${eachMs} ms each`)
+    await books.finish()
+  }
+})
+
+t.test('no connection is closed for its own tenant, and a newcomer is served after two turns', async (t) => {
+  const books = new Simulation(2, 2)
+  for (const tenantId of ['a', 'b']) wait(books, tenantId, 20)
+  await connectAll(books)
+  books.acquire('c')
+  for (let turn = 0; turn < 2; turn += 1) {
+    t.notOk(books.held.some(({ pool }) => pool.tenantId === 'c'))
+    books.nowMs += turnMs
+    for (let n = books.held.length; n > 0; n -= 1) books.release(0, true)
+    await settle()
+    await connectAll(books)
+  }
+  t.equal(openedFor(books), 'abc')
+  t.ok(books.held.some(({ pool }) => pool.tenantId === 'c'))
+  await books.finish()
+})
 
 t.test('permits that become free go round the tenants', async (t) => {
   const books = fullBooks()

@@ -73,7 +73,7 @@ t.test(
     )
     await until(() => !feed.isFresh())
     t.equal(gaps, 1)
-    t.ok(silenceMs <= 2_000)
+    t.ok(silenceMs <= 1_500, 'the rest of the 2 s is for the request')
     await superuser.query(`alter role freehold_master connection limit -1`)
     await until(() => feed.isFresh())
     t.equal(gaps, 2)
@@ -105,7 +105,7 @@ const network = async (t: Test) => {
     outbound.on('data', (bytes) => {
       const deliver = (): void => {
         inbound.write(bytes)
-        state.delivered += 1
+        if (bytes.includes('SELECT 1')) state.delivered += 1
       }
       if (!lost.has(inbound)) setTimeout(deliver, state.lateMs)
     })
@@ -163,7 +163,7 @@ t.test('a heartbeat that comes late says nothing of what has changed since it wa
   way.state.lateMs = silenceMs + 50
   await until(() => !feed.isFresh())
   const { delivered } = way.state
-  await until(() => feed.isFresh() || way.state.delivered >= delivered + 6)
+  await until(() => feed.isFresh() || way.state.delivered >= delivered + 2)
   t.notOk(feed.isFresh(), 'it hears its heartbeats, but each is too old')
   way.state.lateMs = 0
   await until(() => feed.isFresh())
