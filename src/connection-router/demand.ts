@@ -51,7 +51,7 @@ export class Demand<C extends ServerConnection> {
     return hadItsTurns(slot, now) && this.exceeds(closing, now, slot.pool.tenantId)
   }
 
-  /** Whether this connection stays with its tenant, of which others wait: else it is to be closed, and the next one has a turn. */
+  /** Whether this connection stays with its tenant, more of whose work waits: else it is to be closed. Ends and begins its turns. */
   goesOn(slot: Slot<C>, closing: number, now: number): boolean {
     const { tenantId } = slot.pool
     if (!this.endsTurn(slot, closing, now)) return true

@@ -49,7 +49,9 @@ const listenOnce = async (
       unheard = 0
     } else if (!payload.startsWith('beat:')) handlers.onChange(payload)
   })
-  await client.connect()
+  // The driver leaves a connect unsettled that is hung up on after `end`.
+  const hungUp = over.then(() => Promise.reject(new Error('the connection ended while it was opened')))
+  await Promise.race([client.connect(), hungUp])
   const beat = setInterval(() => {
     // Counted, not timed: after a pause of this process what has come meanwhile is still to be read.
     unheard += 1

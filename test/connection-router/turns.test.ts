@@ -145,6 +145,22 @@ t.test('no connection is closed for its own tenant, and a newcomer is served aft
   await books.finish()
 })
 
+t.test(
+  'while there are too many connections, one whose turns are over is closed whoever is next',
+  async (t) => {
+    const books = new Simulation(4, 4)
+    for (const tenantId of ['a', 'b', 'c', 'd']) wait(books, tenantId, 20)
+    await connectAll(books)
+    books.acquire('e')
+    books.setTotal(2)
+    books.nowMs += turnMs
+    books.release(0, true)
+    await settle()
+    t.ok(books.connections[0]?.closing)
+    await books.finish()
+  },
+)
+
 t.test('permits that become free go round the tenants', async (t) => {
   const books = fullBooks()
   books.weigh('b', 3)

@@ -113,8 +113,11 @@ const network = async (t: Test) => {
     outbound.on('error', () => {}).on('close', () => lost.has(inbound) || inbound.destroy())
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => {
+  const hangUp = (): void => {
     for (const wire of wires) wire.destroy()
+  }
+  t.teardown(() => {
+    hangUp()
     server.close()
   })
   const { port } = server.address() as AddressInfo
@@ -125,6 +128,7 @@ const network = async (t: Test) => {
     forget: () => {
       for (const wire of wires) lost.add(wire)
     },
+    hangUp,
   }
 }
 
@@ -156,6 +160,17 @@ for (const [when, word] of Object.entries({ 'it listens': 'listen', 'it is open'
     t.equal(way.state.forgetAt, undefined)
     t.equal(seen.gaps, 1)
   })
+
+t.test('closing does not wait for a connection that is hung up on while it is opened', async (t) => {
+  const way = await network(t)
+  const { feed } = await feedOver(t, way)
+  way.state.forgetAt = 'freehold changes'
+  way.hangUp()
+  await until(() => way.state.forgetAt === undefined)
+  const closed = feed.close()
+  way.hangUp()
+  await t.resolves(closed)
+})
 
 t.test('a heartbeat that comes late says nothing of what has changed since it was sent', async (t) => {
   const way = await network(t)
