@@ -44,7 +44,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     this.#counters = options.counters
     this.#permits = new Permits(options.budget)
     this.#random = options.random ?? Math.random
-    this.#idle = new IdlePools<C>(options.budget, this.#random)
+    this.#idle = new IdlePools<C>(options.budget, this.#random, () => this.#serve())
     const isStorm = (): boolean => this.#queue.tenantCount > this.#permits.total
     const { mayOpen } = options
     this.#gate = new ConnectGate({ now: this.#now, isStorm, mayOpen, random: this.#random })
@@ -172,7 +172,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
     while (this.#idle.size > 0) {
       const tooMany = this.#demand.excess(this.#closing) > 0
       if (!tooMany && !this.#demand.needsRoom(this.#closing, this.#gate.room, now)) return
-      const victim = this.#idle.victim()
+      const victim = this.#idle.victim(tooMany)
       if (victim === undefined) return
       if (!tooMany) this.#counters.steals += 1
       this.#close(victim)
@@ -248,12 +248,10 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
   /** A clean connection goes to its tenant's next waiter, to another tenant whose turn it is, or becomes idle. */
   #place(slot: Slot<C>): void {
     const { pool } = slot
-    if (pool.retired) {
+    if (pool.retired || this.#demand.isTooMany(slot, this.#closing)) {
       this.#close(slot)
     } else if (this.#queue.first(pool.tenantId)?.pool !== pool) {
-      slot.state = 'idle'
-      slot.idleSince = this.#now()
-      this.#idle.put(slot)
+      this.#idle.put(slot, this.#now(), this.#queue.size > 0)
     } else if (this.#demand.goesOn(slot, this.#closing, this.#now())) {
       slot.state = 'busy'
       this.#queue.take(pool.tenantId)?.give(slot)
@@ -267,7 +265,7 @@ export class ClusterBudget<C extends ServerConnection = ServerConnection> {
 
   /** True when a connection that is in use should be given up as soon as that is possible. */
   #isWanted(slot: Slot<C>): boolean {
-    if (this.#demand.excess(this.#closing) > 0) return true
+    if (this.#demand.isTooMany(slot, this.#closing)) return true
     return this.#queue.size > 0 && this.#demand.endsTurn(slot, this.#closing, this.#now())
   }
 

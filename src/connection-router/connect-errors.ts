@@ -29,9 +29,23 @@ class StaleSocket extends Error {
   }
 }
 
-/** The caller's error when a connect failed; `unheard` when that was on a socket opened ahead, and nothing came back. */
-export const unopened = (cause: unknown, unheard: boolean): AppError =>
-  unavailable(unheard ? new StaleSocket(cause) : cause)
+/** Why a connect failed when the server answered the login and said nothing more in time: that says nothing about other databases. */
+class SilentDatabase extends Error {
+  override readonly name = 'SilentDatabase'
+
+  constructor(cause: unknown) {
+    super('the server answered the login, and then its database said nothing', { cause })
+  }
+}
+
+/**
+ * The caller's error when a connect failed; `unheard` when that was on a socket opened ahead, and nothing came back; `silent` when
+ * the login was answered, and then nothing came in time.
+ */
+export const unopened = (cause: unknown, unheard: boolean, silent: boolean): AppError => {
+  if (silent) return unavailable(new SilentDatabase(cause))
+  return unavailable(unheard ? new StaleSocket(cause) : cause)
+}
 
 /** True when another connect, on a socket of its own, may well succeed. */
 export const wasStaleSocket = (error: unknown): boolean =>
@@ -41,12 +55,12 @@ export const wasStaleSocket = (error: unknown): boolean =>
 const ownLimitRoutines = new Set(['InitializeSessionUserId', 'CheckMyDatabase'])
 
 /**
- * True when this error of a failed connect is about the cluster and not about one tenant: nobody answered, not in time,
+ * True when this error of a failed connect is about the cluster and not about one tenant: nobody answered the login in time,
  * or the server said that it has no connection (53300) or other resource left, or that it starts or stops (57P).
  */
 export const clusterIsAway = (error: unknown): boolean => {
   const cause = error instanceof AppError ? error.cause : error
-  if (cause instanceof AnotherDatabase) return false
+  if (cause instanceof AnotherDatabase || cause instanceof SilentDatabase) return false
   if (!(cause instanceof pg.DatabaseError)) return true
   const { code = '', routine = '' } = cause
   return /^(08|53|57P0[1235])/.test(code) && !ownLimitRoutines.has(routine)

@@ -3,6 +3,9 @@ import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
 import { beginTurns, hadItsTurns } from './turns.ts'
 import type { WaitQueue } from './waiter.ts'
 
+/** So many connects of one tenant are tried at once before one has succeeded: a database that lets nobody in leaves others theirs. */
+const unprovedConnects = 2
+
 /** How many connections the waiting work of a cluster could use, and how long they stay. Opens and closes nothing. */
 export class Demand<C extends ServerConnection> {
   readonly #queue: WaitQueue<C>
@@ -20,7 +23,8 @@ export class Demand<C extends ServerConnection> {
     const pool = this.#queue.first(tenantId)?.pool
     if (pool === undefined || (pool.alive && now < pool.retryAt)) return 0
     const unserved = this.#queue.waiting(tenantId) - pool.opening
-    return Math.max(0, Math.min(unserved, this.#mostOf(pool) - this.#permits.held(tenantId)))
+    const untried = pool.living > pool.opening ? unserved : unprovedConnects - pool.opening
+    return Math.max(0, Math.min(unserved, untried, this.#mostOf(pool) - this.#permits.held(tenantId)))
   }
 
   /** One tenant gets at most three quarters of the budget: whatever it does, others find a connection. */
@@ -40,6 +44,11 @@ export class Demand<C extends ServerConnection> {
     return -this.#permits.free - closing
   }
 
+  /** True when this connection is one too many: there are fewer permits than connections, or its tenant may have fewer. */
+  isTooMany({ pool }: Slot<C>, closing: number): boolean {
+    return this.excess(closing) > 0 || (pool.slots.size > 1 && pool.living > this.#mostOf(pool))
+  }
+
   /** True when waiting tenants could open more than is free or becomes free; `room` is how many may open at once. */
   needsRoom(closing: number, room: number, now: number): boolean {
     const coming = this.#permits.free + closing
@@ -57,7 +66,7 @@ export class Demand<C extends ServerConnection> {
     if (!this.endsTurn(slot, closing, now)) return true
     this.#queue.yield(tenantId)
     // It would be closed for its own tenant, which is the next one.
-    if (this.#queue.tenants().next().value !== tenantId || this.excess(closing) > 0) return false
+    if (this.#queue.tenants().next().value !== tenantId) return false
     this.#queue.pass(tenantId)
     beginTurns(slot, now)
     return true

@@ -1,6 +1,6 @@
 import { Residents } from './residents.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
-import { beginTurns } from './turns.ts'
+import { beginTurns, hadItsTurns } from './turns.ts'
 
 /**
  * Uses of a tenant closer together than a connect takes count as one: kept open or not, they would have shared one
@@ -14,8 +14,11 @@ export class IdlePools<C extends ServerConnection> {
   readonly #pools = new Set<TenantPool<C>>()
   /** Pools with a connection that was idle once, whether it is now or not. */
   readonly #residents: Residents<TenantPool<C>>
+  readonly #pauseOver: () => void
 
-  constructor(permits: number, random: () => number) {
+  /** `pauseOver` is called when a connection that was spared can be given up. */
+  constructor(permits: number, random: () => number, pauseOver: () => void) {
+    this.#pauseOver = pauseOver
     this.#residents = new Residents(permits, Math.floor(random() * 2 ** 32))
   }
 
@@ -45,20 +48,37 @@ export class IdlePools<C extends ServerConnection> {
     if (slot === undefined) return undefined
     if (pool.idle.length === 0) this.#pools.delete(pool)
     slot.state = 'busy'
-    beginTurns(slot, now)
+    if (slot.pausing) slot.pausing = false
+    else beginTurns(slot, now)
     return slot
   }
 
-  /** Adds a connection; its pool is now the most recently used. */
-  put(slot: Slot<C>): void {
+  /**
+   * Adds a connection, idle since `now` (milliseconds); its pool is now the most recently used. While others wait and its
+   * turns are not over it is spared for the rest of the event loop's turn: whoever was just answered may have more to ask.
+   */
+  put(slot: Slot<C>, now: number, othersWait: boolean): void {
+    slot.state = 'idle'
+    slot.idleSince = now
+    if (othersWait && !hadItsTurns(slot, now)) this.#pause(slot)
     slot.pool.idle.push(slot)
     this.#pools.delete(slot.pool)
     this.#pools.add(slot.pool)
     this.#residents.touch(slot.pool)
   }
 
+  #pause(slot: Slot<C>): void {
+    slot.pausing = true
+    setImmediate(() => {
+      if (!slot.pausing) return
+      slot.pausing = false
+      this.#pauseOver()
+    })
+  }
+
   remove(slot: Slot<C>): void {
     const { pool } = slot
+    slot.pausing = false
     const at = pool.idle.indexOf(slot)
     if (at !== -1) pool.idle.splice(at, 1)
     if (pool.idle.length === 0) this.#pools.delete(pool)
@@ -67,15 +87,21 @@ export class IdlePools<C extends ServerConnection> {
   /**
    * The one to close when a permit is needed, of a tenant that nobody leases if there is any: the longest-idle
    * connection of the least recently used tenant that has another one; else the only one of a tenant that
-   * `Residents` would give up. A pool with idle connections has no waiting work.
+   * `Residents` would give up. A pool with idle connections has no waiting work. None that pauses, unless `evenPausing`.
    */
-  victim(): Slot<C> | undefined {
-    return this.#victim((pool) => pool.leases === 0) ?? this.#victim(() => true)
+  victim(evenPausing: boolean): Slot<C> | undefined {
+    const of = ({ idle }: TenantPool<C>): Slot<C> | undefined =>
+      evenPausing ? idle[0] : idle.find(({ pausing }) => !pausing)
+    return this.#victim((pool) => (pool.leases === 0 ? of(pool) : undefined)) ?? this.#victim(of)
   }
 
-  #victim(mayGo: (pool: TenantPool<C>) => boolean): Slot<C> | undefined {
-    for (const pool of this.#pools) if (mayGo(pool) && pool.living > 1) return pool.idle[0]
-    return this.#residents.victim((pool) => pool.idle.length > 0 && mayGo(pool))?.idle[0]
+  #victim(of: (pool: TenantPool<C>) => Slot<C> | undefined): Slot<C> | undefined {
+    for (const pool of this.#pools) {
+      const slot = pool.living > 1 ? of(pool) : undefined
+      if (slot !== undefined) return slot
+    }
+    const pool = this.#residents.victim((resident) => of(resident) !== undefined)
+    return pool && of(pool)
   }
 
   /** Those idle since `time` (milliseconds) or longer. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../kernel/clock.ts'
 import type { RouterCounters } from './stats.ts'
 import type { ServerConnection, Slot, TenantPool } from './tenant-pool.ts'
+import { turnMs } from './turns.ts'
 import { admit, startWait, type Wait, type Waiter, type WaitLimits, type WaitQueue } from './waiter.ts'
 import type { Statement } from './wire/statement.ts'
 import { slowTicks, type Ticks, type Watched } from './wire/watch.ts'
@@ -169,6 +170,7 @@ export class Sharing<C extends ServerConnection> implements Watched {
     if (pool.shared.length > 0) this.#counters.headOfLine += 1
     const waiter: Waiter<C> = {
       pool,
+      since: this.#clock.now().getTime(),
       give: (slot) => {
         pool.ticket = undefined
         this.#share(slot)
@@ -208,7 +210,7 @@ export class Sharing<C extends ServerConnection> implements Watched {
 
   /**
    * True when a shared connection should take nothing more: it is wanted elsewhere, or its own tenant's next transaction
-   * waits and no other connection is going to serve it.
+   * waits and no other connection is going to serve it, or none did in the time of a turn: who holds the others may do so for long.
    */
   #mustDrain(slot: Slot<C>): boolean {
     if (this.#host.isWanted(slot)) return true
@@ -216,6 +218,7 @@ export class Sharing<C extends ServerConnection> implements Watched {
     const { pool } = slot
     const first = this.#queue.first(pool.tenantId)
     if (first === undefined || first === pool.ticket?.item || pool.opening > 0) return false
+    if (this.#clock.now().getTime() - first.since >= turnMs) return true
     return pool.slots.size === pool.shared.length && pool.shared.at(-1) === slot
   }
 

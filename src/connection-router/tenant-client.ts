@@ -36,6 +36,8 @@ const driver = pg.Client.prototype as unknown as {
 export class TenantClient extends pg.Client {
   readonly #sayMore: () => void
   readonly #ready: ReadySocket | undefined
+  /** True when the server has answered the login: what comes then is its process for our database. */
+  challenged = false
 
   constructor(config: pg.ClientConfig, sayMore: () => void, ready: ReadySocket | undefined) {
     super(ready === undefined ? config : { ...config, stream: () => ready.socket })
@@ -55,6 +57,7 @@ export class TenantClient extends pg.Client {
 
   /** The driver's own name for it: under another one nobody would call it, and logins would only be slower. */
   _handleAuthSASLContinue(message: { data: string }): Promise<void> | void {
+    this.challenged = true
     const { password, saslSession: session, connection } = this as unknown as LoginOfDriver
     const plain = session?.message === 'SASLInitialResponse' && session.mechanism === 'SCRAM-SHA-256'
     const answer =

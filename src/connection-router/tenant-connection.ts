@@ -92,7 +92,11 @@ export class TenantConnection implements Watched {
   /** Connects and checks whose database answers. Throws `database_unavailable`; then call `close`. */
   async open(): Promise<void> {
     // Over the whole of it: a server may also fall silent after the greeting.
-    const timer = setTimeout(() => this.#client.connection.stream.destroy(), this.#connectTimeoutMs)
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      this.#client.connection.stream.destroy()
+    }, this.#connectTimeoutMs)
     try {
       await this.#client.connect()
       if (this.#client.owesProof) throw new Error('the server did not prove that it knows the password')
@@ -101,7 +105,7 @@ export class TenantConnection implements Watched {
       this.#lost = true
       // Without an answer from the server there is no session whose end is worth waiting for.
       if (!(error instanceof pg.DatabaseError || this.#spoiled)) this.#client.connection.stream.destroy()
-      throw unopened(error, this.#client.unheard)
+      throw unopened(error, this.#client.unheard, late && this.#client.challenged)
     } finally {
       clearTimeout(timer)
     }

@@ -44,6 +44,8 @@ export type Slot<C extends ServerConnection = ServerConnection> = {
   /** When the first of them began. Milliseconds. */
   keptSince: number
   idleSince: number
+  /** Idle in the middle of its turns, since this turn of the event loop. */
+  pausing: boolean
 }
 
 /**
@@ -135,8 +137,8 @@ export const newSlot = <C extends ServerConnection>(
 ): Slot<C> => {
   const connection = connect(pool, events)
   const slot: Slot<C> = {
-    ...{ pool, permit, connection },
-    ...{ state: 'opening', shared: false, turnSince: 0, turns: 0, keptSince: 0, idleSince: 0 },
+    ...{ pool, permit, connection, shared: false, pausing: false },
+    ...{ state: 'opening', turnSince: 0, turns: 0, keptSince: 0, idleSince: 0 },
   }
   pool.slots.add(slot)
   pool.opening += 1

@@ -4,7 +4,7 @@ import type { Slot } from './tenant-pool.ts'
  * A turn: while others wait, a connection stays with its tenant for as many as the tenant's weight says before its permit goes to
  * the next one. Five times what a connect costs (5 ms with SCRAM), so that at most a sixth of the time goes into connecting.
  */
-const turnMs = 25
+export const turnMs = 25
 /** Nor for longer than this, or than its turns when these are more: others do not wait for 5 s. */
 const longestMs = 1_000
 

@@ -25,6 +25,8 @@ export type WaitLimits = Readonly<{
 /** Someone who waits for a connection of one pool. Whoever takes it from the queue settles it, once. */
 export type Waiter<C extends ServerConnection> = {
   readonly pool: TenantPool<C>
+  /** Milliseconds since 1970. */
+  readonly since: number
   give(slot: Slot<C>): void
   refuse(error: unknown): void
 }
@@ -136,6 +138,7 @@ export const joinQueue = <C extends ServerConnection>(
   admit({ queue, pool, ahead: queue.waiting(tenantId) }, limits, counters, clock)
   const wait = startWait<Slot<C>>(pool, limits, counters, clock, () => queue.remove(ticket))
   const { give, refuse } = wait
-  const ticket: Ticket<Waiter<C>> = queue.push(tenantId, { pool, give, refuse })
+  const since = clock.now().getTime()
+  const ticket: Ticket<Waiter<C>> = queue.push(tenantId, { pool, since, give, refuse })
   return wait.promise
 }

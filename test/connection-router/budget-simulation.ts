@@ -99,7 +99,7 @@ export const settle = (): Promise<void> => new Promise((resolve) => setImmediate
 /** A cluster's books with model connections, and what must hold of them after every step. */
 export class Simulation {
   budget: number
-  readonly tenantMax: number
+  tenantMax: number
   readonly connections: ModelConnection[] = []
   readonly held: Slot<ModelConnection>[] = []
   readonly problems: string[] = []
@@ -125,7 +125,7 @@ export class Simulation {
       add: (watched: Watched) => this.#watched.add(watched),
     }
     this.#cluster = new ClusterBudget<ModelConnection>({
-      ...{ clusterId: 'main', budget, tenantMax: () => tenantMax, clock, watch, random },
+      ...{ clusterId: 'main', budget, tenantMax: () => this.tenantMax, clock, watch, random },
       counters: new RouterCounters(),
       connect: (pool, events) => {
         const connection = new ModelConnection(pool, events)

@@ -2,13 +2,15 @@ import t from 'tap'
 import { maxConnecting } from '../../src/connection-router/connect-gate.ts'
 import { codeOf, startWorld, until } from './world.ts'
 
-const world = await startWorld(t, 1)
+const world = await startWorld(t, 2)
 const { tenantId } = world.tenant(0)
 
 world.test('connections that are cut while they open are in nobody’s way afterwards', async (t) => {
   const router = world.router({ budget: 2 * maxConnecting, tenantMaxConnections: maxConnecting })
-  const transactions = Array.from({ length: maxConnecting }, () =>
-    codeOf(router.use(tenantId, (db) => db.transaction().execute(async () => {}))),
+  const transactions = world.tenants.flatMap(({ tenantId }) =>
+    Array.from({ length: maxConnecting / 2 }, () =>
+      codeOf(router.use(tenantId, (db) => db.transaction().execute(async () => {}))),
+    ),
   )
   while (router.stats().clusters[0]?.opening !== maxConnecting) await new Promise(setImmediate)
   router.cut()

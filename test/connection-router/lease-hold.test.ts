@@ -42,6 +42,7 @@ const newSlot = (): Slot<TenantConnection> => {
     turns: 0,
     keptSince: 0,
     idleSince: 0,
+    pausing: false,
   }
 }
 

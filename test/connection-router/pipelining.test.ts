@@ -181,6 +181,38 @@ world.test(
   },
 )
 
+world.test(
+  'a transaction gets a connection of the plain statements when another is held for long',
+  async (t) => {
+    for (const held of ['by a transaction', 'by a plain statement']) {
+      const router = world.router({ tenantMaxConnections: 2, acquireTimeoutMs: 60_000 })
+      let [going, quick] = [true, 0]
+      await router.use(a.tenantId, async (db) => {
+        const work = async (): Promise<void> => {
+          for (; going; quick += 1) await sql`select pg_sleep(0.002)`.execute(db)
+        }
+        const all = Array.from({ length: 8 }, work)
+        await until(() => quick > 8)
+        const long = sql`select pg_sleep(3)`
+        const slow =
+          held === 'by a transaction'
+            ? db.transaction().execute((trx) => long.execute(trx))
+            : long.execute(db)
+        await until(() => router.stats().clusters[0]?.busy === 2)
+        const first = await Promise.race([
+          slow.then(() => 'what is slow'),
+          db.transaction().execute(async () => 'the transaction'),
+        ])
+        t.equal(first, 'the transaction', held)
+        const before = quick
+        await until(() => quick > before + 8)
+        going = false
+        await Promise.all([slow, ...all])
+      })
+    }
+  },
+)
+
 world.test('a begin that no transaction belongs to catches nobody', async (t) => {
   const router = world.router({ tenantMaxConnections: 1 })
   await router.use(a.tenantId, async (db) => {

@@ -109,7 +109,7 @@ for (const fate of ['hears nothing', 'is reset'] as const) {
 world.test('the breaker is told nothing by one that was stale, unless it was the probe', async (t) => {
   let now = 0
   const gate = new ConnectGate({ now: () => now, isStorm: () => false })
-  const fail = (unheard: boolean) => gate.begin()?.end(unopened(new Error('reset'), unheard))
+  const fail = (unheard: boolean) => gate.begin()?.end(unopened(new Error('reset'), unheard, false))
   for (let n = 0; n < 10; n += 1) fail(true)
   t.equal(gate.breaker, 'closed')
   t.equal(gate.room, maxConnecting)
@@ -118,7 +118,7 @@ world.test('the breaker is told nothing by one that was stale, unless it was the
   now += 500
   const probe = gate.begin()
   t.equal(gate.breaker, 'half-open')
-  probe?.end(unopened(new Error('reset'), true))
+  probe?.end(unopened(new Error('reset'), true, false))
   t.equal(gate.breaker, 'open')
 })
 

@@ -30,7 +30,8 @@ t.test('a tenant with a connection may have one more', async (t) => {
 
 const reasons: Record<string, (scene: Scene) => void> = {
   'it has its maximum': ({ permits }) => void permits.take('a'),
-  'anybody waits': ({ queue, pool }) => void queue.push('b', { pool, give: () => {}, refuse: () => {} }),
+  'anybody waits': ({ queue, pool }) =>
+    void queue.push('b', { pool, since: 0, give: () => {}, refuse: () => {} }),
   'one is being opened': ({ pool }) => {
     pool.opening = 1
   },

@@ -145,21 +145,102 @@ t.test('no connection is closed for its own tenant, and a newcomer is served aft
   await books.finish()
 })
 
-t.test(
-  'while there are too many connections, one whose turns are over is closed whoever is next',
-  async (t) => {
-    const books = new Simulation(4, 4)
-    for (const tenantId of ['a', 'b', 'c', 'd']) wait(books, tenantId, 20)
+/** All that are held come back, as often as one likes: who waits gets them again. */
+const comeBack = async (books: Simulation, times: number): Promise<void> => {
+  for (let n = 0; n < times; n += 1) {
+    for (let held = books.held.length; held > 0; held -= 1) books.release(0, true)
     await connectAll(books)
-    books.acquire('e')
-    books.setTotal(2)
-    books.nowMs += turnMs
+  }
+}
+
+t.test('because of fewer permits connections are closed in their turns, whatever waits', async (t) => {
+  for (const tenants of ['a', 'abcdefgh']) {
+    const books = new Simulation(8, 6)
+    for (const tenantId of tenants) wait(books, tenantId, 20)
+    for (let n = 0; n < 4; n += 1) await connectAll(books)
+    for (const total of [3, 0]) {
+      t.ok(books.held.length > total)
+      books.setTotal(total)
+      await comeBack(books, 2)
+      t.ok(books.alive.length <= total, `${books.alive.length} of ${total}`)
+    }
+    await books.finish()
+  }
+})
+
+t.test('because of a lower maximum of their tenant they are, too', async (t) => {
+  const books = new Simulation(8, 4)
+  for (const tenantId of 'ab') wait(books, tenantId, 60)
+  for (let n = 0; n < 4; n += 1) await connectAll(books)
+  t.equal(books.held.length, 8)
+  books.tenantMax = 1
+  await comeBack(books, 2)
+  t.same(books.held.map(({ pool }) => pool.tenantId).sort(), ['a', 'b'])
+  await books.finish()
+})
+
+t.test('so are those of plain statements that never pause', async (t) => {
+  const books = new Simulation(8, 4)
+  for (let n = 0; n < 40; n += 1) books.plain('a')
+  for (let n = 0; n < 6; n += 1) {
+    books.tick()
+    await connectAll(books)
+  }
+  t.ok(books.alive.length > 1, `${books.alive.length} connections`)
+  books.tenantMax = 1
+  for (let n = 0; n < 40; n += 1) {
+    for (const connection of books.alive.filter(({ inFlight }) => inFlight > 0)) {
+      connection.answer()
+      books.plain('a')
+    }
+    await connectAll(books)
+  }
+  t.equal(books.alive.length, 1)
+  await books.finish()
+})
+
+t.test(
+  'in its turns a connection that has nothing to do is not given up before its tenant could go on',
+  async (t) => {
+    const books = new Simulation(1, 1)
+    books.acquire('a')
+    await connectAll(books)
+    books.acquire('b')
+    const [first] = books.connections
+    for (let ms = 1; ms < turnMs; ms += 1) {
+      books.nowMs += 1
+      books.release(0, true)
+      // As whoever was answered does, in the same breath.
+      books.acquire('a')
+      await settle()
+      t.equal(books.held[0]?.connection, first)
+      t.notOk(first?.closing, `after ${ms} ms`)
+    }
+    books.nowMs += 1
     books.release(0, true)
-    await settle()
-    t.ok(books.connections[0]?.closing)
+    t.ok(first?.closing, 'its turns are over')
+    await connectAll(books)
+    t.equal(books.held[0]?.pool.tenantId, 'b')
     await books.finish()
   },
 )
+
+t.test('it is given up when its tenant does not go on, and at once when there are too many', async (t) => {
+  for (const total of [1, 0]) {
+    const books = new Simulation(1, 1)
+    books.acquire('a')
+    await connectAll(books)
+    books.acquire('b')
+    books.release(0, true)
+    const [first] = books.connections
+    t.notOk(first?.closing)
+    books.setTotal(total)
+    t.equal(first?.closing, total === 0)
+    await settle()
+    t.ok(first?.closing)
+    await books.finish()
+  }
+})
 
 t.test('permits that become free go round the tenants', async (t) => {
   const books = fullBooks()
