@@ -132,6 +132,9 @@ const readyChecks = (service: Service, worker: Worker | undefined): ReadyCheck[]
       ]),
 ]
 
+/** What listening fails with when HOST or PORT can't be had; the last two when HOST is no name of anything. */
+const mistakenAddress = new Set(['EACCES', 'EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN'])
+
 const listen = async (app: App, config: Config): Promise<string> => {
   try {
     await app.listen({ host: config.host, port: config.port })
@@ -143,7 +146,7 @@ const listen = async (app: App, config: Config): Promise<string> => {
         error,
       )
     }
-    if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
+    if (code !== undefined && mistakenAddress.has(code)) {
       throw new OperatorError(
         `Cannot listen on ${config.host}:${config.port}; set HOST and PORT to what this user may have`,
         error,

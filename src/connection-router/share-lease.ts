@@ -63,7 +63,7 @@ export class ShareLease {
 
   /**
    * Takes the first lease, and waits until there is a connection for this node on every cluster: for as long as a
-   * killed node's lease may last. Throws when the lease can't be had.
+   * killed node's lease may last; says in the log where there is none. Throws when the lease can't be had.
    */
   async open(): Promise<void> {
     const { leaseMs } = this.#options
@@ -72,6 +72,12 @@ export class ShareLease {
     const patience = this.#now() + leaseMs * 1.5
     while (!this.#everywhere && this.#now() < patience && this.#closing === undefined)
       await new Promise((resolve) => setTimeout(resolve, leaseMs * quickBeatPart))
+    const none = this.grants().filter(({ clusterId }) => this.shareOf(clusterId) === 0)
+    for (const { clusterId, nodes, whole } of this.#closing === undefined ? none : [])
+      this.#options.log.warn(
+        { clusterId, nodes, whole },
+        'no connection is left for this node, so it serves no tenant there: raise CONNECTION_BUDGET or run fewer nodes',
+      )
   }
 
   /** True while this node may open connections. Asked before each, because a process can be stopped and go on late. */

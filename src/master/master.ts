@@ -25,6 +25,7 @@ const masterConnectionsAtRest = 2
 
 /** Opens the pool to the master. Connects on first use; closing waits for every connection. */
 export const openMaster = (address: PostgresAddress, log: Logger): Master => {
+  let closing: Promise<void> | undefined
   const pool = new Pool<pg.Client>({
     ...clientOptions(address),
     Client: pg.Client,
@@ -39,11 +40,13 @@ export const openMaster = (address: PostgresAddress, log: Logger): Master => {
     statement_timeout: 30_000,
     idle_in_transaction_session_timeout: 30_000,
   })
-  pool.on('error', (error) => log.warn({ err: error }, 'an idle master connection was lost'))
+  pool.on('error', (error) => {
+    // At an end the server may be quicker than the pool.
+    if (closing === undefined) log.warn({ err: error }, 'an idle master connection was lost')
+  })
   // A client can also fail while it is checked out and no query of its own is under way.
   pool.on('connect', (client) => client.on('error', () => {}))
   const db = new Kysely<MasterTables>({ dialect: new PostgresDialect({ pool }) })
-  let closing: Promise<void> | undefined
   return {
     db,
     pool,

@@ -8,6 +8,7 @@ const leaseMs = 600
 /** A register with one cluster whose answers the test decides, and a router that notes what it is told. */
 const startLease = (answer: (claims: ReadonlyMap<string, Claim>) => Promise<Grant[]>) => {
   const seen = { claims: [] as Claim[], shares: [] as number[], lost: 0, left: 0, inUse: 0 }
+  const warnings: string[] = []
   const lease = new ShareLease({
     renew: (claims) => {
       seen.claims.push(claims.get('main') ?? { claim: 0, inUse: 0 })
@@ -24,9 +25,9 @@ const startLease = (answer: (claims: ReadonlyMap<string, Claim>) => Promise<Gran
     onLost: () => {
       seen.lost += 1
     },
-    log: createLogger('silent'),
+    log: createLogger('warn', { write: (line) => void warnings.push(line) }),
   })
-  return { lease, seen }
+  return { lease, seen, warnings }
 }
 
 const granted = (target: number, all = target): Grant[] => [
@@ -56,14 +57,22 @@ t.test(
 
 t.test('opening waits for a first connection, as long as a dead node may keep it', async (t) => {
   const answers = [granted(5, 0), granted(5, 0)]
-  const { lease, seen } = startLease(async () => answers.shift() ?? granted(5))
+  const { lease, seen, warnings } = startLease(async () => answers.shift() ?? granted(5))
   await lease.open()
   t.equal(lease.shareOf('main'), 5)
   t.same(seen.shares, [0, 5])
   await lease.close()
+  t.same(warnings, [])
   const starved = startLease(async () => granted(5, 0))
   await starved.lease.open()
   t.equal(starved.lease.shareOf('main'), 0)
+  t.equal(starved.warnings.length, 1)
+  t.match(JSON.parse(starved.warnings[0] ?? ''), {
+    clusterId: 'main',
+    nodes: 1,
+    whole: 10,
+    msg: /no connection is left/,
+  })
   await starved.lease.close()
 })
 

@@ -25,6 +25,16 @@ t.test('a busy port: one line that names PORT, and the database server is stoppe
   await next.end('SIGINT')
 })
 
+t.test('a HOST that is none: one line that names it', async (t) => {
+  const { dataDir } = await newInstalledDataDir(t)
+  const refused = startFreehold(t, dataDir, { env: { HOST: 'nowhere.invalid', PORT: '0' } })
+  t.same(await refused.ended, { code: 1, signal: null })
+  t.same(refused.errors(), [
+    'freehold: Cannot listen on nowhere.invalid:0; set HOST and PORT to what this user may have',
+  ])
+  t.notMatch(refused.out(), /connection was lost/)
+})
+
 t.test('a second start on one data folder says so and stops; the first goes on', async (t) => {
   const { dataDir } = await newInstalledDataDir(t)
   const first = startFreehold(t, dataDir)

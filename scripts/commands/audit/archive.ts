@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { AppError } from '../../../src/kernel/errors.ts'
+import { isUuid } from '../../../src/kernel/ids.ts'
 import { line } from '../../arguments.ts'
 import { verb } from '../../program.ts'
 import { createProgress } from '../../progress.ts'
@@ -11,7 +12,7 @@ export const addAuditArchive = (parent: Command): void => {
       const { withInstallation } = await import('../../installation.ts')
       const { findArchive, readArchive } = await import('../../../src/master/audit-archives.ts')
       await withInstallation(createProgress(true), async ({ master, box }) => {
-        if ((await findArchive(master.db, tenantId)) === undefined) {
+        if (!isUuid(tenantId) || (await findArchive(master.db, tenantId)) === undefined) {
           throw new AppError('not_found', `no audit log is kept of a tenant ${tenantId}`)
         }
         for await (const text of readArchive(master.db, box, tenantId)) process.stdout.write(text)
