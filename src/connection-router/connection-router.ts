@@ -2,13 +2,14 @@ import { millisecondsOf } from '../kernel/clock.ts'
 import { ClusterBudget } from './cluster-budget.ts'
 import { overloaded } from './connect-errors.ts'
 import { connector } from './connector.ts'
-import { Directory } from './directory.ts'
+import { Directory, type Patience } from './directory.ts'
 import { headStart } from './head-start.ts'
 import { type Lease, LeaseHold, type LeaseOptions, type LeaseOwner, leaseOf } from './lease.ts'
 import { LeaseBook } from './lease-book.ts'
 import { ReadySockets } from './ready-sockets.ts'
 import { type ConnectionRouterOptions, routerDefaults } from './router-options.ts'
 import { sessionQuestion } from './session-question.ts'
+import { signalsOf } from './signals.ts'
 import { StatementTexts } from './statement-texts.ts'
 import { countByCluster, RouterCounters, type RouterStats, routerStats } from './stats.ts'
 import type { TenantConnection } from './tenant-connection.ts'
@@ -19,8 +20,9 @@ import { PoolRetired, type WaitLimits } from './waiter.ts'
 import type { Statement } from './wire/statement.ts'
 import { Watch } from './wire/watch.ts'
 
-export type { LazySignal, Lease, LeaseOptions } from './lease.ts'
+export type { Lease, LeaseOptions } from './lease.ts'
 export type { ConnectionRouterOptions } from './router-options.ts'
+export type { LazySignal } from './signals.ts'
 
 /** Bounds the retries of someone whose tenant changes its identity again and again. */
 const maxLookups = 10
@@ -132,7 +134,10 @@ export class ConnectionRouter<Schema> {
       return new LeaseHold(this.#owner, pool, this.#now(), options)
     }
     const known = this.#poolInMind(tenantId)
-    const hold = known === undefined ? await this.#onPoolOf(tenantId, take) : take(known)
+    const hold =
+      known !== undefined
+        ? take(known)
+        : await this.#onPoolOf(tenantId, take, { signals: signalsOf(options?.signal) })
     this.#leases.add(hold)
     return hold
   }
@@ -207,10 +212,10 @@ export class ConnectionRouter<Schema> {
   async #onPoolOf<T>(
     tenantId: string,
     then: (pool: TenantPool<TenantConnection>) => T,
-    holder?: LeaseHold,
+    { holder, ...patience }: Patience & { holder?: LeaseHold } = {},
   ): Promise<T> {
     for (let i = 0; i < maxLookups; i++) {
-      const known = this.#directory.peek(tenantId) ?? (await this.#directory.find(tenantId))
+      const known = this.#directory.peek(tenantId) ?? (await this.#directory.find(tenantId, patience))
       const pool = this.#pools.current(tenantId, known, holder?.pool)
       if (pool !== undefined) return then(pool)
     }
@@ -243,16 +248,16 @@ export class ConnectionRouter<Schema> {
   ): Promise<T> {
     // Not the same for those who came at once, who would all be back at once; still longer than a connect may take.
     const deadline = this.#now() + this.#options.acquireTimeoutMs * (0.9 + 0.1 * Math.random())
+    const left = (): number => Math.max(1, deadline - this.#now())
     for (let i = 0; i < maxLookups; i++) {
       const moveTo = (current: TenantPool<TenantConnection>): TenantPool<TenantConnection> => {
         for (const signal of signals) signal.throwIfAborted()
         lease.moveTo(current)
         return current
       }
-      const pool = await this.#onPoolOf(lease.tenantId, moveTo, lease)
+      const pool = await this.#onPoolOf(lease.tenantId, moveTo, { holder: lease, timeoutMs: left(), signals })
       try {
-        const timeoutMs = Math.max(1, deadline - this.#now())
-        const limits = { timeoutMs, patienceMs: this.#options.acquireTimeoutMs, signals }
+        const limits = { timeoutMs: left(), patienceMs: this.#options.acquireTimeoutMs, signals }
         return await serve(this.#cluster(pool.clusterId), pool, limits)
       } catch (error) {
         if (!(error instanceof PoolRetired)) throw error

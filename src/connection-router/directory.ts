@@ -2,6 +2,8 @@ import { CachedLookup } from '../kernel/cached-lookup.ts'
 import { AppError } from '../kernel/errors.ts'
 import type { PostgresAddress } from '../kernel/postgres-address.ts'
 import { refusalOfStatus } from '../kernel/tenant-status.ts'
+import { within } from '../kernel/within.ts'
+import { orAborted } from './signals.ts'
 
 /** A tenant that holds a database: where it is, and how its own role logs in there. */
 export type PlacedTenant = Readonly<{
@@ -26,6 +28,9 @@ export type FindTenant = (tenantId: string) => Promise<TenantPlacement | undefin
 
 /** A placement as one look-up found it. Look-ups are numbered as they start, so that a later answer beats an earlier. */
 export type KnownPlacement = Readonly<{ placement: TenantPlacement; identity: string; lookup: number }>
+
+/** How long somebody waits for a look-up, and what else ends that. */
+export type Patience = Readonly<{ timeoutMs?: number; signals?: readonly AbortSignal[] }>
 
 /** Placements kept: about 1 KB each, so 20 MB at most. */
 const maxPlacements = 20_000
@@ -73,23 +78,23 @@ export class Directory {
     return this.#lookups.peek(tenantId)
   }
 
-  /** Remembered or looked up. Throws `database_unavailable` when the look-up fails or takes too long. */
-  async find(tenantId: string): Promise<KnownPlacement | undefined> {
-    const late = Promise.withResolvers<never>()
-    const timer = setTimeout(() => {
-      // Whoever asks next starts anew and does not wait for an answer that may never come.
-      this.#lookups.invalidate(tenantId)
-      late.reject(new Error('the look-up of the tenant took too long'))
-    }, this.#timeoutMs)
+  /**
+   * Remembered or looked up. Throws `database_unavailable` when the look-up fails or takes too long, and a signal's reason as
+   * soon as it is aborted.
+   */
+  async find(
+    tenantId: string,
+    { timeoutMs = this.#timeoutMs, signals = [] }: Patience = {},
+  ): Promise<KnownPlacement | undefined> {
+    for (const signal of signals) signal.throwIfAborted()
     try {
-      return await Promise.race([this.#lookups.get(tenantId), late.promise])
+      return await orAborted(within(timeoutMs, this.#lookups.get(tenantId)), signals)
     } catch (error) {
+      for (const signal of signals) signal.throwIfAborted()
       if (error instanceof AppError) throw error
       throw new AppError('database_unavailable', 'The tenant cannot be looked up right now. Try again.', {
         cause: error,
       })
-    } finally {
-      clearTimeout(timer)
     }
   }
 
@@ -104,7 +109,8 @@ export class Directory {
   async #ask(findTenant: FindTenant, tenantId: string): Promise<KnownPlacement | undefined> {
     this.#started += 1
     const lookup = this.#started
-    const placement = await findTenant(tenantId)
+    // Whoever asks after that starts anew and does not wait for an answer that may never come.
+    const placement = await within(this.#timeoutMs, findTenant(tenantId))
     if (placement === undefined) return undefined
     if (placement.tenantId !== tenantId) throw new Error('the look-up answered with another tenant')
     return Object.freeze({ placement, identity: identityOf(placement), lookup })

@@ -2,6 +2,7 @@ import type { CompiledQuery } from 'kysely'
 import type { ConnectionSource } from './dialect.ts'
 import { openTenantDb } from './executor.ts'
 import { HeldConnection, type Holder } from './held-connection.ts'
+import { type LazySignal, orAborted, signalsOf } from './signals.ts'
 import type { StatementText, StatementTexts } from './statement-texts.ts'
 import type { TenantConnection } from './tenant-connection.ts'
 import type { TenantDb } from './tenant-db.ts'
@@ -16,13 +17,6 @@ export type Lease<Schema> = {
   readonly db: TenantDb<Schema>
   readonly tenantId: string
   release(): void
-}
-
-/** Like an AbortSignal, which it becomes only when someone has to wait: making one costs as much as a lease. */
-export type LazySignal = {
-  readonly aborted: boolean
-  readonly reason: unknown
-  toSignal(): AbortSignal
 }
 
 export type LeaseOptions = Readonly<{
@@ -165,15 +159,8 @@ export class LeaseHold implements ConnectionSource, Holder {
   ): Promise<StatementResult> {
     signal.throwIfAborted()
     const holder = new AbortableHolder(this, signal)
-    const aborted = Promise.withResolvers<never>()
-    const onAbort = (): void => aborted.reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    try {
-      const result = text.shareable ? this.#runShared(query, text, holder) : this.#runAlone(query, holder)
-      return await Promise.race([result, aborted.promise])
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    const result = text.shareable ? this.#runShared(query, text, holder) : this.#runAlone(query, holder)
+    return orAborted(result, [signal])
   }
 
   async #send(statement: Statement, signal: AbortSignal | undefined): Promise<void> {
@@ -183,9 +170,7 @@ export class LeaseHold implements ConnectionSource, Holder {
 
   #untilTheEnd(signal: AbortSignal | undefined): readonly AbortSignal[] {
     this.#end ??= new AbortController()
-    const own =
-      this.#signal !== undefined && 'toSignal' in this.#signal ? this.#signal.toSignal() : this.#signal
-    return [this.#end.signal, own, signal].filter((s) => s !== undefined)
+    return signalsOf(this.#end.signal, this.#signal, signal)
   }
 }
 

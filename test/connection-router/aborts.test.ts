@@ -169,3 +169,35 @@ for (const [how, { end, ...options }] of Object.entries(endsOfAWait)) {
     await busy
   })
 }
+
+world.test('waits for a look-up that never answers end too: of a lease, and of its statement', async (t) => {
+  const hanging = Promise.withResolvers<void>()
+  let hangs = true
+  const router = world.router({
+    findTenant: async (tenantId) => {
+      if (hangs) await hanging.promise
+      return await world.findTenant(tenantId)
+    },
+  })
+  const query = (db: Db) => db.selectFrom('canary').selectAll().execute()
+  const lease = abortable(router, query)
+  lease.leave()
+  await t.rejects(lease.done, left)
+  hangs = false
+  router.invalidate(a.tenantId)
+  const abort = new AbortController()
+  const statement = router.use(
+    a.tenantId,
+    (db) => {
+      hangs = true
+      router.invalidateAll()
+      const answer = query(db)
+      abort.abort(left)
+      return answer
+    },
+    { signal: abort.signal },
+  )
+  await t.rejects(statement, left)
+  t.equal(router.stats().leases, 0)
+  hanging.resolve()
+})

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import t from 'tap'
 import {
   Directory,
@@ -115,6 +116,32 @@ t.test('a look-up that never answers is given up, and the next one starts anew',
   const again = directory.find('a')
   asked[1]?.answer(placement('a'))
   t.equal((await again)?.placement.tenantId, 'a')
+})
+
+t.test('who leaves waits no longer, and the look-up goes on for those who stay', async (t) => {
+  const { asked, findTenant } = slowMaster()
+  const directory = new Directory({ ...fresh, findTenant })
+  const abort = new AbortController()
+  const left = new Error('left')
+  const leaver = directory.find('a', { signals: [abort.signal] })
+  const stayer = directory.find('a')
+  abort.abort(left)
+  await t.rejects(leaver, left)
+  await t.rejects(directory.find('a', { signals: [abort.signal] }), left)
+  t.equal(getEventListeners(abort.signal, 'abort').length, 0)
+  asked[0]?.answer(placement('a'))
+  t.equal((await stayer)?.placement.tenantId, 'a')
+  t.equal(asked.length, 1)
+})
+
+t.test('who has little time left waits no longer than that, and takes nobody the look-up', async (t) => {
+  const { asked, findTenant } = slowMaster()
+  const directory = new Directory({ ...fresh, findTenant })
+  const stayer = directory.find('a')
+  t.equal(await codeOf(directory.find('a', { timeoutMs: 20 })), 'database_unavailable')
+  asked[0]?.answer(placement('a'))
+  t.equal((await stayer)?.placement.tenantId, 'a')
+  t.equal(asked.length, 1)
 })
 
 t.test('an answer about another tenant is refused', async (t) => {

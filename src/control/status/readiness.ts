@@ -1,3 +1,4 @@
+import { within } from '../../kernel/within.ts'
 import type { ReadyPart } from './routes.ts'
 
 /** Answers whether one part works; throwing means it does not. `detail` names no host, no tenant, no secret. */
@@ -6,15 +7,9 @@ export type ReadyCheck = { name: string; check: () => Promise<string> }
 /** Longer than this counts as not working: a load balancer does not wait. */
 const timeoutMs = 2_000
 
-const withTimeout = <T>(work: Promise<T>): Promise<T> => {
-  const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error('no answer within 2 s')), timeoutMs)
-  return Promise.race([work, promise]).finally(() => clearTimeout(timer))
-}
-
 const run = async ({ name, check }: ReadyCheck): Promise<ReadyPart> => {
   try {
-    return { name, ok: true, detail: await withTimeout(check()) }
+    return { name, ok: true, detail: await within(timeoutMs, check()) }
   } catch {
     // What went wrong is for the log of that part; this answer is public.
     return { name, ok: false, detail: 'not available' }
