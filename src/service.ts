@@ -60,8 +60,8 @@ export type Service = {
   readonly grants: Grants
   readonly manager: TenantManager
   readonly router: ConnectionRouter<TenantTables>
-  /** What all nodes together may have on each cluster, as this node last heard it. */
-  budgets(): readonly { clusterId: string; whole: number }[]
+  /** What all nodes together may have on each cluster and what this one may, as it last heard it. */
+  budgets(): readonly { clusterId: string; whole: number; granted: number }[]
   readonly changes: ChangeFeed
   /** False once the master key was rotated to one that this node was not given. */
   knowsMasterKey(): boolean

@@ -108,7 +108,12 @@ const readyChecks = (service: Service, worker: Worker | undefined): ReadyCheck[]
   },
   {
     name: 'clusters',
-    check: async () => `${await service.manager.pingClusters()} reachable`,
+    check: async () => {
+      // Other nodes have all connections: no tenant is served here, whose ever they are.
+      if (service.budgets().some(({ granted }) => granted === 0))
+        throw new Error('no connection is left for this node')
+      return `${await service.manager.pingClusters()} reachable`
+    },
   },
   ...(service.redisIsUp === undefined
     ? []

@@ -7,7 +7,7 @@ import { Transform } from 'node:stream'
 import t, { type Test } from 'tap'
 import type { PostgresAddress } from '../../src/kernel/postgres-address.ts'
 import { newDataDir, query, start, until } from '../embedded-postgres/helpers.ts'
-import { askUntilReady, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
+import { askUntilReady, clientOf, createTenantWithProject, projectNames, signIn, signUp } from './client.ts'
 import { newWorkingFolder, startFreehold } from './process.ts'
 
 // A server of somebody else: Freehold knows nothing of it but the addresses that it is given.
@@ -98,6 +98,23 @@ t.test('ROLE=api and ROLE=worker are two processes that work together', async (t
   t.same(await projectNames(ann, 'acme'), [])
   await until(async () => (await ann.call('POST', '/tenants', { name: 'Next' })).status === 201)
   await signIn(address, 'admin@freehold.local', String(adminPassword))
+
+  // Of four connections these two nodes keep one each, and a third node two.
+  await query(
+    { ...server.superuser, database: 'shared' },
+    `with third as (
+      insert into nodes (id, role, version, host, routes, renewal, started_at, heartbeat_at, expires_at)
+      values (gen_random_uuid(), 'api', '1', 'third', true, 1, now(), now(), now() + interval '1 hour') returning id
+    ) insert into node_shares (node_id, cluster_id, granted, in_use) select third.id, clusters.id, 2, 2 from third, clusters`,
+  )
+  const late = startFreehold(t, undefined, { env: { ...env, ROLE: 'api', CONNECTION_BUDGET: '4' } })
+  const { address: without } = await late.ready
+  t.match(late.out(), 'no connection is left for this node')
+  const ready = (at: string) => clientOf(at).call('GET', '/health/ready')
+  t.match(await ready(without), { status: 503, body: { parts: [{}, {}, { name: 'clusters', ok: false }] } })
+  t.match(await ready(address), { status: 200 })
+  t.same(await late.end('SIGTERM'), { code: 0, signal: null })
+
   t.same(await worker.end('SIGTERM'), { code: 0, signal: null })
   t.same(await api.end('SIGTERM'), { code: 0, signal: null })
 })
