@@ -102,9 +102,8 @@ export class ConnectionRouter<Schema> {
   }
 
   /**
-   * Begins to open a connection for a tenant that has none, for someone who is about to use it and has still to be
-   * admitted. Resolves when that has begun, and soon in any case: who waits for it is to gain by that. What goes wrong shows
-   * when it is used.
+   * Begins to open a connection for a tenant that has none, for someone who has still to be admitted. Resolves when all that is
+   * left is the server's work, and soon in any case: who waits is to gain by it. What goes wrong shows when it is used.
    */
   warm(tenantId: string): Promise<void> {
     const gains = this.#options.isFresh() && !this.#pools.has(tenantId)
@@ -118,7 +117,7 @@ export class ConnectionRouter<Schema> {
     try {
       await this.#whenServed(hold, [], (cluster, pool, limits) => {
         const warmed = cluster.sharing.warm(pool, limits)
-        begun()
+        pool.whenLoginSaid(begun)
         return warmed
       })
     } finally {

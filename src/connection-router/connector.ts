@@ -24,5 +24,6 @@ export const connector =
     // Shorter than the wait, so that those who wait for a silent server hear that it is unavailable, not overloaded.
     const settings = { statementTimeoutMs, connectTimeoutMs: acquireTimeoutMs * 0.8, sockets }
     const surroundings = { ...around, tenantId, askAboutSession: question(pool) }
-    return new TenantConnection(address, settings, { ...events, mismatch }, surroundings)
+    const loginSaid = (): void => pool.loginSaid()
+    return new TenantConnection(address, settings, { ...events, mismatch, loginSaid }, surroundings)
   }

@@ -6,6 +6,8 @@ export type ConnectionSettings = ClientSettings & Readonly<{ connectTimeoutMs: n
 
 /** What a connection tells its owner. `ended` comes exactly once, when the socket is closed, connected or not. */
 export type ConnectionEvents = {
+  /** It has said all of its login: what follows is the server's work. Not said by a server that asks for no password. */
+  loginSaid(): void
   /** It died while nobody used it, or with statements under way. `ended` follows. */
   broken(): void
   ended(): void

@@ -59,7 +59,10 @@ export class TenantConnection implements Watched {
     this.#events = events
     this.#watch = around.watch
     this.#tenantId = around.tenantId
-    this.#client = newTenantClient(address, settings, () => this.#identity.ask())
+    this.#client = newTenantClient(address, settings, () => {
+      this.#identity.ask()
+      events.loginSaid()
+    })
     const { connection } = this.#client
     this.#pipeline = new Pipeline(connection, around.watch, {
       answered: (statement) => this.#answered(statement),

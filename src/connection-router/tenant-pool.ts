@@ -81,6 +81,7 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
   /** The line's own place among the waiters for a connection. */
   ticket: Ticket<Waiter<C>> | undefined
   opening = 0
+  readonly #waitForLogin = new Set<() => void>()
   /** After a failed open: not before this time, as long as another connection works. Milliseconds. */
   retryAt = 0
   /** When its last use was counted. Milliseconds. */
@@ -104,6 +105,18 @@ export class TenantPool<C extends ServerConnection = ServerConnection> {
     if (!('address' in placement)) return
     this.weight = placement.weight ?? 1
     this.maxConnections = placement.maxConnections ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Calls `then` when a connection that is being opened has said all of its login; at once when none is. */
+  whenLoginSaid(then: () => void): void {
+    if (this.opening === 0) then()
+    else this.#waitForLogin.add(then)
+  }
+
+  /** A connection of the pool has said all of its login. */
+  loginSaid(): void {
+    for (const then of this.#waitForLogin) then()
+    this.#waitForLogin.clear()
   }
 
   get leaving(): boolean {

@@ -19,7 +19,7 @@ const newSlot = (): Slot<TenantConnection> => {
   })
   const permit = new Permits(1).take('a')
   if (permit === undefined) throw new Error('no permit')
-  const events = { broken() {}, ended() {}, settled() {}, mismatch() {} }
+  const events = { broken() {}, ended() {}, settled() {}, mismatch() {}, loginSaid() {} }
   // Never opened: only its place in the books is of interest here.
   const connection = new TenantConnection(
     address,

@@ -163,7 +163,7 @@ for (const [name, proof] of [
   t.test(`a server that lets us in ${name} is not believed`, async (t) => {
     const { address, said } = await impostor(t, (message) => Buffer.concat([proof(message), welcome()]))
     const ended = Promise.withResolvers<void>()
-    const events = { broken() {}, ended: ended.resolve, settled() {}, mismatch() {} }
+    const events = { broken() {}, ended: ended.resolve, settled() {}, mismatch() {}, loginSaid() {} }
     const connection = new TenantConnection(
       address,
       { statementTimeoutMs: 1_000, connectTimeoutMs: 10_000 },

@@ -1,8 +1,20 @@
-import t from 'tap'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import type { TenantPlacement } from '../../src/connection-router/directory.ts'
 import { startWorld, until } from './world.ts'
 
 const world = await startWorld(t, 1)
 const { tenantId } = world.tenant(0)
+
+/** A server that takes connections and says nothing. */
+const silentServer = async (t: Test): Promise<{ port: number; sockets: Set<Socket> }> => {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => sockets.add(socket.on('error', () => {}))).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  return { port: (server.address() as AddressInfo).port, sockets }
+}
 
 world.test('a connection that is warmed is the one the statement then takes', async (t) => {
   const router = world.router()
@@ -57,7 +69,28 @@ world.test('nobody waits for long for a master that does not answer', async (t) 
   await until(() => slow.stats().leases + silent.stats().leases === 0)
 })
 
-world.test('it resolves when the connection is being opened, before it is open', async (t) => {
+world.test('while the server has not challenged it waits, but not for long', async (t) => {
+  const { port, sockets } = await silentServer(t)
+  const findTenant = async (id: string): Promise<TenantPlacement | undefined> => {
+    const placement = await world.findTenant(id)
+    if (placement === undefined || !('address' in placement)) return placement
+    return { ...placement, address: { ...placement.address, host: '127.0.0.1', port } }
+  }
+  const router = world.router({ findTenant })
+  let resolved = false
+  const warming = router.warm(tenantId).then(() => {
+    resolved = true
+  })
+  while (router.stats().opens === 0) await Promise.resolve()
+  await new Promise(setImmediate)
+  t.notOk(resolved)
+  await warming
+  t.match(router.stats(), { clusters: [{ opening: 1 }] })
+  for (const socket of sockets) socket.destroy()
+  await until(() => router.stats().leases === 0)
+})
+
+world.test('it resolves when the login has been said, before the connection is open', async (t) => {
   const router = world.router()
   await router.warm(tenantId)
   t.match(router.stats(), { opens: 1, clusters: [{ opening: 1, idle: 0 }] })
