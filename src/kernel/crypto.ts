@@ -4,6 +4,7 @@ import {
   createHmac,
   createSecretKey,
   hash,
+  type KeyObject,
   pbkdf2Sync,
   randomBytes,
   timingSafeEqual,
@@ -63,14 +64,15 @@ const aad = (keyId: string, context: string): Buffer =>
   Buffer.concat([Buffer.from([sealVersion]), Buffer.from(keyId, 'hex'), Buffer.from(context)])
 
 export const createSecretBox = (masterKey: Uint8Array, ...others: readonly Uint8Array[]): KeyRing => {
-  const keys = new Map<string, Uint8Array>()
+  // Wrapped, for the reason that hmacSha256 has.
+  const keys = new Map<string, KeyObject>()
   const learn = (masterKeys: readonly Uint8Array[]): void => {
     for (const key of masterKeys) {
       if (key.byteLength !== 32) throw new TypeError('a master key has 32 bytes')
-      keys.set(masterKeyId(key), key)
+      keys.set(masterKeyId(key), createSecretKey(key))
     }
   }
-  const keyOf = (keyId: string): Uint8Array => {
+  const keyOf = (keyId: string): KeyObject => {
     const key = keys.get(keyId)
     if (key === undefined) throw new Error('sealed under another master key')
     return key
