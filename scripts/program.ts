@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Help, type Option } from 'commander'
 import { AppError, OperatorError } from '../src/kernel/errors.ts'
 import { version } from '../src/version.ts'
 import { errorText, printProblem } from './output.ts'
@@ -9,6 +9,12 @@ const wrongUse = 2
 
 /** What commander says about wrong use, kept until it is known whether it is a mistake or a question for help. */
 let saying = ''
+
+/** As commander says it, and whether it can be left out: that is nowhere else in the help. */
+const optionDescription = (option: Option): string => {
+  const said = new Help().optionDescription(option)
+  return option.mandatory ? `${said} (required)` : said
+}
 
 /** The program `freehold` without its commands. Everything added to it answers `--help`, and mistakes in the same way. */
 export const createProgram = (): Command =>
@@ -23,6 +29,7 @@ export const createProgram = (): Command =>
       '\nExit codes: 0 done, 1 failed, 2 wrong use. Settings come from the environment and .env, as for npm start.',
     )
     .exitOverride()
+    .configureHelp({ optionDescription })
     .configureOutput({
       writeErr: (text) => {
         saying += text

@@ -71,48 +71,57 @@ const runBash = async (
   return { code, ...text }
 }
 
-t.test('the walk-through of the README does what it says, and so do the jobs of docs/jobs.md', async (t) => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'test-readme-'))
-  // As root the database server runs as another user, who must pass through.
-  await chmod(dataDir, 0o711)
-  t.teardown(() => rm(dataDir, { recursive: true, force: true }))
-  const freehold = await startFreehold(dataDir)
-  const stopped = { code: undefined as number | null | undefined }
-  t.teardown(async () => {
-    if (stopped.code === undefined) await freehold.stop()
-  })
+t.test(
+  'the walk-through of the README does what it says, and so do docs/members.md and docs/jobs.md',
+  async (t) => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'test-readme-'))
+    // As root the database server runs as another user, who must pass through.
+    await chmod(dataDir, 0o711)
+    t.teardown(() => rm(dataDir, { recursive: true, force: true }))
+    const freehold = await startFreehold(dataDir)
+    const stopped = { code: undefined as number | null | undefined }
+    t.teardown(async () => {
+      if (stopped.code === undefined) await freehold.stop()
+    })
 
-  const script = await readBlocks('README.md')
-  for (const time of ['first', 'second']) {
-    const { code, out, errors } = await runBash(script, freehold.address)
-    t.equal(code, 0, `${time} time: it runs to its end`)
-    t.equal(errors, '', `${time} time: nothing is complained about`)
-    t.match(out, /status: 'active'/, `${time} time: the tenant is active at once`)
-    t.match(
-      out,
-      /Ann's projects:\n\[\n[^\]]*name: 'Moon base'/,
-      `${time} time: the first tenant sees its project`,
-    )
-    t.match(out, /^Ben's projects: 0$/m, `${time} time: the second tenant has none`)
-    t.match(
-      out,
-      /^Ben asks for Ann's project: not_found$/m,
-      `${time} time: and does not find the first one's`,
-    )
-    t.match(out, /^Ann asks for it: Moon base$/m, `${time} time: which is still there`)
-  }
+    const script = await readBlocks('README.md')
+    for (const time of ['first', 'second']) {
+      const { code, out, errors } = await runBash(script, freehold.address)
+      t.equal(code, 0, `${time} time: it runs to its end`)
+      t.equal(errors, '', `${time} time: nothing is complained about`)
+      t.match(out, /status: 'active'/, `${time} time: the tenant is active at once`)
+      t.match(
+        out,
+        /Ann's projects:\n\[\n[^\]]*name: 'Moon base'/,
+        `${time} time: the first tenant sees its project`,
+      )
+      t.match(out, /^Ben's projects: 0$/m, `${time} time: the second tenant has none`)
+      t.match(
+        out,
+        /^Ben asks for Ann's project: not_found$/m,
+        `${time} time: and does not find the first one's`,
+      )
+      t.match(out, /^Ann asks for it: Moon base$/m, `${time} time: which is still there`)
+    }
 
-  const waitForImport = `for n in $(seq 100); do
+    const people = await runBash(`${script}\n${await readBlocks('docs/members.md')}`, freehold.address)
+    t.strictSame([people.code, people.errors], [0, ''])
+    t.match(people.out, /^Ben becomes: Viewer\nBen sees: Moon base\nBen adds: forbidden$/m)
+    t.match(people.out, /email: 'cleo-[^']+',\n +role: 'Writer',[^}]*status: 'open'/)
+    t.match(people.out, /^Billing adds: Invoices\nEnded: 1$/m)
+
+    const waitForImport = `for n in $(seq 100); do
     [ "$(with "$TOKEN" '/api/jobs?status=succeeded' | json data.length)" = 2 ] && break; sleep 0.2
   done
   echo "Imported: $(with "$TOKEN" '/api/users?q=ada@example.com' | json data.length)"`
-  const parts = [script, 'TOKEN=$ANN', 'echo "Jobs:"', await readBlocks('docs/jobs.md'), waitForImport]
-  const { code, out, errors } = await runBash(parts.join('\n'), freehold.address)
-  t.strictSame([code, errors], [0, ''])
-  const jobs = out.split('Jobs:')[1] ?? ''
-  t.notMatch(jobs, /"code":/, 'nothing that docs/jobs.md asks for is refused')
-  t.match(jobs, /"idempotencyKey":"greeting-1"[\s\S]*"cron":"0 6 \* \* 1-5"[\s\S]*Imported: 1$/m)
+    const parts = [script, 'TOKEN=$ANN', 'echo "Jobs:"', await readBlocks('docs/jobs.md'), waitForImport]
+    const { code, out, errors } = await runBash(parts.join('\n'), freehold.address)
+    t.strictSame([code, errors], [0, ''])
+    const jobs = out.split('Jobs:')[1] ?? ''
+    t.notMatch(jobs, /"code":/, 'nothing that docs/jobs.md asks for is refused')
+    t.match(jobs, /"idempotencyKey":"greeting-1"[\s\S]*"cron":"0 6 \* \* 1-5"[\s\S]*Imported: 1$/m)
 
-  stopped.code = await freehold.stop()
-  t.equal(stopped.code, 0, 'Freehold ends cleanly')
-})
+    stopped.code = await freehold.stop()
+    t.equal(stopped.code, 0, 'Freehold ends cleanly')
+  },
+)

@@ -28,7 +28,16 @@ const helps: [args: string[], says: RegExp[]][] = [
   ],
   [
     ['tenant', 'create', '--help'],
-    [/<slug>/, /--name/, /--admin-email/, /--plan/, /--region/, /--tier/, /--wait/, /--no-wait/, /--json/],
+    [
+      ...[
+        /<slug>/,
+        /--name <name> .*\(required\)/,
+        /--admin-email/,
+        /--plan .*\(default: free\)\n/,
+        /--region/,
+      ],
+      ...[/--tier/, /--wait/, /--no-wait/, /--json +print JSON\n/],
+    ],
   ],
   [
     ['tenant', 'list', '--help'],
